@@ -1,0 +1,286 @@
+//! Control: what may have to wait. Requests are values, so that one stack (authorize, limits,
+//! audit) serves three protocols and the HTTP API, and so that a replicated catalogue can answer
+//! them later.
+
+use crate::address::Pattern;
+use crate::encoder::{Encoder, Variant};
+use crate::{
+    Connection, ConsumerId, DeliveryId, Message, Principal, Refusal, SessionHandle, Table,
+};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The session that asks; `None` before one exists and for the HTTP API.
+    pub session: Option<SessionHandle>,
+    /// Who is logged in; `None` before [`Request::Login`] was answered.
+    pub principal: Option<Principal>,
+    /// What the client speaks.
+    pub protocol: crate::Protocol,
+}
+
+/// What a client presents to log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The SASL mechanism (AMQP), or `PLAIN`.
+    pub mechanism: &'static str,
+    /// User name; `None` for a client that presents no credentials at all.
+    pub user: Option<String>,
+    /// Password octets.
+    pub password: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("mechanism", &self.mechanism)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something the broker is asked to do outside the message path.
+#[derive(Debug)]
+pub enum Request {
+    /// Who is this? Answered with [`Response::LoggedIn`] by the gateway, never by the core.
+    Login(Credentials),
+    /// Enter a vhost. Answered with [`Response::Opened`].
+    Open {
+        /// Who enters, as [`Response::LoggedIn`] said.
+        principal: Principal,
+        /// `None` for the default vhost of the listener or of the user's name.
+        vhost: Option<String>,
+    },
+    /// Answered with [`Response::Done`].
+    DeclareExchange(DeclareExchange),
+    /// Answered with [`Response::Done`], also when there is none of that name.
+    DeleteExchange {
+        /// Its name.
+        name: String,
+        /// Refuse when something is bound to it.
+        if_unused: bool,
+    },
+    /// Bind a queue or an exchange to an exchange. Answered with [`Response::Done`].
+    Bind(Binding),
+    /// The reverse; unbinding what is not bound is no error. Answered with [`Response::Done`].
+    Unbind(Binding),
+    /// Answered with [`Response::Queue`].
+    DeclareQueue(DeclareQueue),
+    /// Answered with [`Response::Count`] of ready messages; 0 when there is no such queue.
+    DeleteQueue {
+        /// Its name.
+        name: String,
+        /// Refuse when it has consumers.
+        if_unused: bool,
+        /// Refuse when it has messages.
+        if_empty: bool,
+    },
+    /// Drop its ready messages. Answered with [`Response::Count`].
+    PurgeQueue {
+        /// Its name.
+        name: String,
+    },
+    /// Attach a consumer, with no credit until [`crate::Batch::start`]. Answered with
+    /// [`Response::Consuming`].
+    Consume(Consume),
+    /// Detach a consumer of this session. Answered with [`Response::Done`], also when it is gone.
+    /// What was delivered to it stays unsettled. Every delivery to it is in the outbox before the
+    /// answer.
+    Cancel {
+        /// As [`Response::Consuming`] named it.
+        consumer: ConsumerId,
+    },
+    /// Take one message. Answered with [`Response::Got`].
+    Get {
+        /// The queue's name.
+        queue: String,
+        /// Settle it at once.
+        no_ack: bool,
+    },
+    /// Open the session of an MQTT client, taking it over from another connection if there is
+    /// one. Answered with [`Response::SessionOpened`].
+    OpenSession {
+        /// The client identifier; empty to have one made.
+        client_id: String,
+        /// End an earlier session of that name first.
+        clean_start: bool,
+        /// The session ends with its connection.
+        ends_with_connection: bool,
+        /// Deliveries that may be unsettled at once (Receive Maximum), at least 1.
+        unsettled_max: u16,
+    },
+    /// Subscribe the MQTT session to filters; one with the same pattern is replaced. Answered with
+    /// [`Response::Subscribed`].
+    Subscribe(Vec<Subscription>),
+    /// Answered with [`Response::Unsubscribed`].
+    Unsubscribe(Vec<Pattern>),
+}
+
+/// An exchange to be declared (AMQP 0-9-1, `exchange.declare`).
+#[derive(Clone, Debug, Default)]
+pub struct DeclareExchange {
+    /// Its name.
+    pub name: String,
+    /// `direct`, `fanout`, `topic`, ...; ignored when passive.
+    pub kind: String,
+    /// Only ask whether it is there.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes when its last binding as a source is removed.
+    pub auto_delete: bool,
+    /// Cannot be published to by clients.
+    pub internal: bool,
+    /// Optional arguments (`alternate-exchange`).
+    pub arguments: Table,
+}
+
+/// A queue to be declared (AMQP 0-9-1, `queue.declare`).
+#[derive(Clone, Debug, Default)]
+pub struct DeclareQueue {
+    /// Its name; empty to have one made (`amq.gen-...`).
+    pub name: String,
+    /// Prefix of the made name; `amq.gen-` when empty. STOMP uses `stomp-subscription-`.
+    pub name_prefix: &'static str,
+    /// Only ask whether it is there.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to this connection and ends with it.
+    pub exclusive: bool,
+    /// Goes when its last consumer goes.
+    pub auto_delete: bool,
+    /// Optional arguments (`x-...`).
+    pub arguments: Table,
+}
+
+/// One binding.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The exchange that messages come from.
+    pub source: String,
+    /// What they go to.
+    pub destination: Destination,
+    /// Binding key, in words; a pattern for topic exchanges.
+    pub key: String,
+    /// Optional arguments.
+    pub arguments: Table,
+}
+
+/// What a binding leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A queue, by name.
+    Queue(String),
+    /// An exchange, by name.
+    Exchange(String),
+}
+
+/// A consumer to be attached (AMQP 0-9-1, `basic.consume`; STOMP SUBSCRIBE).
+#[derive(Clone, Debug, Default)]
+pub struct Consume {
+    /// The queue's name.
+    pub queue: String,
+    /// Delivered is settled.
+    pub no_ack: bool,
+    /// Nobody else may consume from the queue.
+    pub exclusive: bool,
+    /// Unsettled deliveries at once; 0 for no limit.
+    pub prefetch: u32,
+    /// Higher ones are served first while they can take.
+    pub priority: i64,
+    /// Optional arguments.
+    pub arguments: Table,
+}
+
+/// One filter of an MQTT session.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// What is subscribed to, in words.
+    pub pattern: Pattern,
+    /// Set for QoS 0 whose packets depend on nothing but `Variant`: the core encodes straight
+    /// into the outbox. `None`: messages go through the session's queue and come as
+    /// [`crate::Event::Delivery`].
+    pub fire_and_forget: Option<(&'static dyn Encoder, Variant)>,
+    /// Not what this connection published itself.
+    pub no_local: bool,
+    /// Deliver the retained messages that match, now.
+    pub retained: bool,
+}
+
+/// An answer to a [`Request`].
+#[derive(Debug)]
+pub enum Response {
+    /// The login is valid.
+    LoggedIn(Principal),
+    /// The vhost is entered. Dropping the connection ends what it owns.
+    Opened(Connection),
+    /// It is done.
+    Done,
+    /// A queue is there.
+    Queue {
+        /// Its name, made or given.
+        name: String,
+        /// Messages ready in it.
+        messages: u64,
+        /// Consumers attached to it.
+        consumers: u64,
+    },
+    /// So many messages were dropped.
+    Count(u64),
+    /// A consumer is attached and waits for [`crate::Batch::start`].
+    Consuming(ConsumerId),
+    /// A message, or none was ready.
+    Got(Option<Got>),
+    /// The MQTT session is open.
+    SessionOpened {
+        /// The client identifier, made or given.
+        client_id: String,
+        /// An earlier session was resumed.
+        present: bool,
+    },
+    /// What was asked of [`Request::Subscribe`], in its order.
+    Subscribed {
+        /// The consumer of the session's queue, once any subscription needs it; give it to
+        /// [`crate::Batch::start`] after the SUBACK is written (again is harmless).
+        consumer: Option<ConsumerId>,
+        /// For each fire-and-forget subscription that wanted them, its retained messages, to be
+        /// sent by the adapter; those of the others come through the session's queue.
+        retained: Vec<Vec<Message>>,
+    },
+    /// For each pattern whether there was such a subscription.
+    Unsubscribed(Vec<bool>),
+}
+
+/// One message taken with [`Request::Get`].
+#[derive(Debug)]
+pub struct Got {
+    /// To settle it; meaningless with `no_ack`.
+    pub delivery: DeliveryId,
+    /// The message.
+    pub message: Message,
+    /// It was delivered before.
+    pub redelivered: bool,
+    /// Messages still ready in the queue.
+    pub remaining: u64,
+}
+
+/// What the control service answers.
+pub type Answer = Result<Response, Refusal>;
+
+/// An answer that is there, or will be.
+pub enum Reply {
+    /// The usual case on a single node.
+    Ready(Answer),
+    /// The catalogue has to agree elsewhere first.
+    Pending(std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}

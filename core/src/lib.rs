@@ -1,0 +1,52 @@
+//! The broker itself: what a message, a queue and an acknowledgement *are*, with no idea how
+//! they reach us.
+//!
+//! An adapter stages into a [`Batch`] while it parses, and hands over as a [`Request`] whatever
+//! may have to wait. What the broker has to say comes back as [`Event`]s through the connection's
+//! [`Outbox`]. Nothing in this crate reads a clock, opens a file, touches a socket, spawns a task
+//! or draws a random number: adapters and tests run the real broker, step by step, in one thread.
+//!
+//! # Reading order
+//!
+//! [`Message`], then [`Batch`], [`control`] and [`Event`], which with [`Adapter`] are the whole
+//! contract with the adapters. `queue` is where the work happens.
+//!
+//! # Invariants
+//!
+//! C-1 to C-5 in `ARCHITECTURE.md`.
+
+mod adapter;
+pub mod address;
+mod batch;
+mod broker;
+pub mod control;
+mod encoder;
+mod event;
+mod ids;
+mod limits;
+pub mod log;
+mod message;
+mod outbox;
+mod principal;
+mod properties;
+mod refusal;
+mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod time;
+
+pub use adapter::{Adapter, Description, Transmit};
+pub use batch::{Batch, Confirm, Outcome, Published};
+pub use broker::{Broker, Totals, Worker};
+pub use control::{Answer, Reply, Request, Response};
+pub use encoder::{Encoder, Variant};
+pub use event::{Delivery, Event};
+pub use ids::{ConnectionId, ConsumerId, DeliveryId, QueueId, SessionId, Ticket};
+pub use limits::Limits;
+pub use message::{Body, Draft, LARGE_BODY_BYTES, Message, Protocol};
+pub use outbox::Outbox;
+pub use principal::Principal;
+pub use properties::{Properties, PropertyCodec, ReplyTo, Table, Value};
+pub use refusal::{Kind, Refusal};
+pub use session::{Connection, Session, SessionHandle};
+pub use time::Instant;

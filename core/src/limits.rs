@@ -1,0 +1,36 @@
+//! Everything in the core that would otherwise grow until something breaks.
+
+/// Bounds of the core, with units in their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of queued deliveries in one outbox before queues stop granting to it.
+    pub outbox_bytes_max: usize,
+    /// Bytes of fire-and-forget packets in one outbox before they are dropped, and counted. A
+    /// burst of 10,000 messages of 1 KiB to a reading subscriber fits.
+    pub fire_and_forget_bytes_max: usize,
+    /// Unsettled deliveries of one session, whatever its prefetch says.
+    pub unsettled_per_session_max: u32,
+    /// Messages at the head of a durable queue that are kept in memory while it has a consumer
+    /// with credit; behind them only positions in the log are kept.
+    pub window_messages_max: usize,
+    /// Deliveries that one turn of a connection may cause before it yields.
+    pub deliveries_per_turn_max: usize,
+    /// Routes a worker keeps (117 bytes each with their keys).
+    pub cached_routes_max: usize,
+    /// Words in one routing key or binding key.
+    pub words_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            outbox_bytes_max: 1024 * 1024,
+            fire_and_forget_bytes_max: 16 * 1024 * 1024,
+            unsettled_per_session_max: 1_000_000,
+            window_messages_max: 4096,
+            deliveries_per_turn_max: 8192,
+            cached_routes_max: 1024,
+            words_max: 65_536,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! One MQTT connection as a state machine, without a socket.

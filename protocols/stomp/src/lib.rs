@@ -1,0 +1,1 @@
+//! One STOMP connection as a state machine, without a socket.
