@@ -97,6 +97,7 @@ def main(suite):
         else:
             signal.alarm(0)
             print(f"PASS {name} ({time.monotonic() - started:.2f} s)", flush=True)
+    print(f"END {suite}", flush=True)
     # Client libraries leave threads behind after a failed case; they must not hold up the exit.
     sys.stdout.flush()
     sys.stderr.flush()
