@@ -1,0 +1,176 @@
+//! Topic names and filters: which are valid, and where in the broker they lead.
+
+use trivium_core::address::words_of_topic;
+
+use crate::ReasonCode;
+use crate::fault::Fault;
+use crate::guard::checked_text;
+
+/// The exchange of topics.
+pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
+
+/// Topics that are a queue's name, through the default exchange: what a Response Topic says when
+/// the reply goes to a queue of another protocol.
+const QUEUE_PREFIX: &str = "$queue/";
+
+/// A valid Topic Name (MQTT 5, section 4.7): not empty, no wildcards. NUL and UTF-8 are the
+/// reader's.
+pub(crate) fn is_topic(topic: &str) -> bool {
+    !topic.is_empty() && memchr::memchr2(b'+', b'#', topic.as_bytes()).is_none()
+}
+
+/// A valid Topic Filter: `+` a whole level, `#` a whole last level [MQTT-4.7.1-1, -2].
+pub(crate) fn is_filter(filter: &str) -> bool {
+    if filter.is_empty() {
+        return false;
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        let is_last = levels.peek().is_none();
+        let is_valid = match level {
+            "+" => true,
+            "#" => is_last,
+            _ => memchr::memchr2(b'+', b'#', level.as_bytes()).is_none(),
+        };
+        if !is_valid {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a filter asks for a shared subscription.
+pub(crate) fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+/// Whether a filter asks for a queue of another protocol.
+pub(crate) fn is_queue(filter: &str) -> bool {
+    filter.starts_with(QUEUE_PREFIX)
+}
+
+/// Where a topic leads. Kept from one PUBLISH to the next: most clients repeat their topic, and
+/// then it is neither checked nor translated again.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    topic: Vec<u8>,
+    key: String,
+    is_queue: bool,
+    is_refused: bool,
+}
+
+impl Target {
+    /// Points at `topic`, which is unchecked.
+    pub(crate) fn point_at(&mut self, topic: &[u8]) -> Result<(), Fault> {
+        if self.topic == topic && !topic.is_empty() {
+            return Ok(());
+        }
+        self.topic.clear();
+        let text = checked_text(topic)?;
+        if !is_topic(text) {
+            return Err(Fault::new(
+                ReasonCode::TOPIC_NAME_INVALID,
+                "a topic with wildcards, or empty",
+            ));
+        }
+        self.key.clear();
+        let queue = text.strip_prefix(QUEUE_PREFIX);
+        match queue {
+            Some(name) => decode_queue_name(name, &mut self.key),
+            None => words_of_topic(text, &mut self.key),
+        }
+        self.is_queue = queue.is_some();
+        self.is_refused = is_reserved(text) || (self.is_queue && self.key.is_empty());
+        self.topic.extend_from_slice(topic);
+        Ok(())
+    }
+
+    pub(crate) const fn exchange(&self) -> &'static str {
+        if self.is_queue { "" } else { TOPIC_EXCHANGE }
+    }
+
+    /// Routing key, in words.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A topic that no client may publish to.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+}
+
+fn is_reserved(topic: &str) -> bool {
+    let first = topic.split('/').next();
+    matches!(first, Some("$SYS" | "$share"))
+}
+
+/// Appends the `$queue/<name>` topic of a queue: `/`, `+`, `#`, `%` and NUL are percent-coded.
+pub(crate) fn encode_queue_topic(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(QUEUE_PREFIX.as_bytes());
+    for &octet in name.as_bytes() {
+        match octet {
+            b'/' => out.extend_from_slice(b"%2F"),
+            b'+' => out.extend_from_slice(b"%2B"),
+            b'#' => out.extend_from_slice(b"%23"),
+            b'%' => out.extend_from_slice(b"%25"),
+            0 => out.extend_from_slice(b"%00"),
+            _ => out.push(octet),
+        }
+    }
+}
+
+/// The queue of a `$queue/<name>` topic; `None` for other topics.
+pub(crate) fn queue_of_topic(topic: &str) -> Option<String> {
+    let name = topic.strip_prefix(QUEUE_PREFIX)?;
+    let mut decoded = String::with_capacity(name.len());
+    decode_queue_name(name, &mut decoded);
+    Some(decoded)
+}
+
+/// A `%` that starts none of our codes is itself.
+fn decode_queue_name(name: &str, out: &mut String) {
+    let mut rest = name;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let plain = match rest.get(at..at + 3) {
+            Some("%2F") => Some('/'),
+            Some("%2B") => Some('+'),
+            Some("%23") => Some('#'),
+            Some("%25") => Some('%'),
+            Some("%00") => Some('\0'),
+            _ => None,
+        };
+        out.push(plain.unwrap_or('%'));
+        rest = &rest[at + if plain.is_some() { 3 } else { 1 }..];
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_follow_section_4_7_1() {
+        for filter in ["a", "/", "a/b", "#", "+", "a/#", "+/a/+", "/#", "//", "$SYS/#", "é/+"] {
+            assert!(is_filter(filter), "{filter}");
+        }
+        for filter in ["", "a#", "a/#/b", "#/", "a+", "+a/b", "++", "a/b+/c", "##"] {
+            assert!(!is_filter(filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn queue_names_survive_the_way_through_a_topic() {
+        for name in ["a", "a/b", "50%", "%2F", "a+b#c", "%", "%2", "é%", "amq.gen-x", "\0"] {
+            let mut topic = Vec::new();
+            encode_queue_topic(name, &mut topic);
+            let topic = String::from_utf8(topic).unwrap();
+            assert!(is_topic(&topic), "{topic}");
+            assert_eq!(queue_of_topic(&topic).as_deref(), Some(name));
+        }
+        assert_eq!(queue_of_topic("$queue/100%x").as_deref(), Some("100%x"));
+        assert_eq!(queue_of_topic("a/b"), None);
+    }
+}

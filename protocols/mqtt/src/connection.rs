@@ -1,0 +1,337 @@
+//! One MQTT client, from its first byte to its last, without a socket.
+//!
+//! ```text
+//!               CONNECT            CONNACK 0
+//!  AwaitConnect -------> Opening ------------> Open
+//!       |                   |                   |
+//!       | silence           | CONNACK refusal   | DISCONNECT, will
+//!       '-------------------+-------------------+-----> Closed
+//! ```
+//!
+//! Opening is three requests: who is it, may it enter, its session. Everything that ends a
+//! connection comes through [`Connection::close`], which is also where a will is published.
+
+mod incoming;
+mod open;
+mod opening;
+mod outgoing;
+mod subscribing;
+
+use std::sync::Arc;
+
+use trivium_core::control::{Answer, Request};
+use trivium_core::{Adapter, Batch, Description, Event, Instant, Refusal, SessionHandle, Transmit};
+
+use crate::fault::Fault;
+use crate::packet::connect::Connect;
+use crate::packet::{Header, disconnect, kind, reply};
+use crate::version::Version;
+use crate::{Config, ReasonCode};
+use open::Open;
+use opening::{Opening, Progress};
+
+/// Protocol state of one client. See the module for the diagram.
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<Config>,
+    state: State,
+    request: Option<(Option<SessionHandle>, Request)>,
+    output: Transmit,
+    /// Until when the client must have logged in.
+    connect_deadline: Instant,
+    description: Description,
+}
+
+#[derive(Debug)]
+enum State {
+    AwaitConnect,
+    Opening(Box<Opening>),
+    Open(Box<Open>),
+    /// The session is kept until the adapter is dropped: what this batch staged still names it.
+    Closed {
+        _last: Option<Box<Open>>,
+    },
+}
+
+/// Why a conversation ends.
+#[derive(Debug)]
+enum End {
+    /// The client said DISCONNECT.
+    Goodbye(ReasonCode),
+    /// The client broke a rule.
+    Fault(Fault),
+    /// The broker wants it.
+    Refused(Box<Refusal>),
+    /// The socket is gone.
+    Lost,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl End {
+    /// What our DISCONNECT says; `None` to send none.
+    fn disconnect_code(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Goodbye(_) | Self::Lost => None,
+            Self::Fault(fault) => Some(fault.code),
+            Self::Refused(refusal) => Some(match ReasonCode::of(refusal) {
+                ReasonCode::BAD_USER_NAME_OR_PASSWORD => ReasonCode::NOT_AUTHORIZED,
+                code => code,
+            }),
+        }
+    }
+
+    /// What the log says.
+    fn explanation(&self) -> Option<String> {
+        match self {
+            Self::Goodbye(ReasonCode::SUCCESS | ReasonCode::DISCONNECT_WITH_WILL) => None,
+            Self::Goodbye(code) => Some(format!("client disconnected with {code:?}")),
+            Self::Fault(fault) => Some(fault.to_string()),
+            Self::Refused(refusal) => Some(refusal.to_string()),
+            Self::Lost => Some("connection lost".to_owned()),
+        }
+    }
+}
+
+impl Connection {
+    /// A client whose socket was accepted `now`.
+    #[must_use]
+    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        let connect_deadline = now.after(config.connect_timeout);
+        Self {
+            config,
+            state: State::AwaitConnect,
+            request: None,
+            output: Transmit::default(),
+            connect_deadline,
+            description: Description { version: "MQTT", ..Description::default() },
+        }
+    }
+
+    /// Whether the broker owes an answer. No packet is taken meanwhile.
+    fn is_waiting(&self) -> bool {
+        match &self.state {
+            State::AwaitConnect => false,
+            State::Opening(_) | State::Closed { .. } => true,
+            State::Open(open) => open.is_waiting(),
+        }
+    }
+
+    /// Takes one packet from the start of `input`; returns its length, 0 while it is incomplete.
+    fn take_packet(&mut self, input: &[u8], batch: &mut Batch<'_>) -> Result<usize, End> {
+        let is_connect = matches!(self.state, State::AwaitConnect);
+        // Whatever else speaks here is not worth waiting for its length [MQTT-3.1.0-1].
+        if is_connect && input.first().is_some_and(|&first| first != kind::CONNECT << 4) {
+            return Err(Fault::protocol("the first packet is not CONNECT").into());
+        }
+        let Some(header) = Header::read(input, self.input_bytes_max())? else { return Ok(0) };
+        let Some(packet) = input.get(..header.packet_bytes()) else { return Ok(0) };
+        match &mut self.state {
+            State::AwaitConnect => self.on_connect(header, packet),
+            State::Open(open) => {
+                let request = open.on_packet(header, packet, batch, &mut self.output)?;
+                self.request = request.map(|request| (Some(open.handle()), request));
+            }
+            State::Opening(_) | State::Closed { .. } => return Ok(0),
+        }
+        Ok(packet.len())
+    }
+
+    fn on_connect(&mut self, header: Header, packet: &[u8]) {
+        let decoded = Connect::decode(header.body(packet));
+        let mut connect = match decoded {
+            Ok(connect) => connect,
+            Err(rejected) => {
+                if let Some(version) = rejected.answer {
+                    self.refuse(rejected.fault.code, version);
+                }
+                return self.end(State::Closed { _last: None }, &End::Fault(rejected.fault));
+            }
+        };
+        if let Err(fault) = header.check(connect.version) {
+            self.refuse(fault.code, connect.version);
+            return self.end(State::Closed { _last: None }, &End::Fault(fault));
+        }
+        self.description.version = connect.version.name();
+        self.description.client = Some(connect.client_id.clone());
+        self.request = Some((None, Request::Login(opening::credentials(&mut connect))));
+        self.state = State::Opening(Box::new(Opening::new(connect)));
+    }
+
+    fn refuse(&mut self, code: ReasonCode, version: Version) {
+        reply::write_refused(code, version, &mut self.output.bytes);
+        self.output.end_frame();
+    }
+
+    /// The answer to one of the three requests behind a CONNECT.
+    fn on_opening_answer(&mut self, answer: Answer, now: Instant) -> Result<(), End> {
+        let State::Opening(opening) = &mut self.state else { return Ok(()) };
+        match opening.on_answer(answer?, &self.config)? {
+            Progress::Ask(handle, request) => {
+                if let Request::Open { principal, .. } = &request {
+                    self.description.user = Some(principal.user.to_string());
+                }
+                self.request = Some((handle, request));
+            }
+            Progress::Accepted { client_id, session_present } => {
+                let last = std::mem::replace(&mut self.state, State::Closed { _last: None });
+                let State::Opening(opening) = last else { return Ok(()) };
+                self.description.client = Some(client_id.clone());
+                let open = opening.accept(
+                    client_id,
+                    session_present,
+                    &self.config,
+                    now,
+                    &mut self.output,
+                )?;
+                self.description.is_open = true;
+                self.state = State::Open(Box::new(open));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the conversation: what the client is told, its will, and what the log says.
+    fn close(&mut self, end: &End, batch: &mut Batch<'_>) {
+        let mut last = None;
+        match std::mem::replace(&mut self.state, State::Closed { _last: None }) {
+            State::AwaitConnect | State::Closed { .. } => {}
+            State::Opening(opening) => {
+                if let End::Refused(refusal) = end {
+                    self.refuse(ReasonCode::of_connect(refusal), opening.version());
+                }
+            }
+            State::Open(mut open) => {
+                if let Some(code) = end.disconnect_code()
+                    && open.version().is_5()
+                {
+                    disconnect::write(code, &mut self.output.bytes);
+                    self.output.end_frame();
+                }
+                open.publish_will(batch);
+                last = Some(open);
+            }
+        }
+        self.end(State::Closed { _last: last }, end);
+    }
+
+    fn end(&mut self, state: State, end: &End) {
+        self.state = state;
+        self.request = None;
+        self.description.error = end.explanation();
+    }
+}
+
+impl Adapter for Connection {
+    fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
+        if let State::Open(open) = &mut self.state {
+            open.heard(batch.now());
+        }
+        let mut taken = 0;
+        while !self.is_waiting() && !batch.is_spent() {
+            match self.take_packet(&input[taken..], batch) {
+                Ok(0) => break,
+                Ok(packet_bytes) => taken += packet_bytes,
+                Err(end) => {
+                    self.close(&end, batch);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    fn handle_event(&mut self, event: Event, batch: &mut Batch<'_>) {
+        let result = match (&mut self.state, event) {
+            (State::AwaitConnect | State::Closed { .. }, _) => return,
+            (_, Event::TakenOver) => Err(Refusal::TakenOver.into()),
+            (_, Event::Closed { because }) => Err(End::Refused(because)),
+            (State::Opening(_), _) => return,
+            (State::Open(open), event) => open.on_event(event, batch, &mut self.output),
+        };
+        if let Err(end) = result {
+            self.close(&end, batch);
+        }
+    }
+
+    fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {
+        let result = match &mut self.state {
+            State::AwaitConnect | State::Closed { .. } => return,
+            State::Opening(_) => self.on_opening_answer(answer, batch.now()),
+            State::Open(open) => open.on_answer(answer, batch, &mut self.output),
+        };
+        if let Err(end) = result {
+            self.close(&end, batch);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, batch: &mut Batch<'_>) {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let fault = if matches!(self.state, State::Open(_)) {
+            Fault::new(ReasonCode::KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
+        } else {
+            Fault::protocol("no login within the time given")
+        };
+        self.close(&End::Fault(fault), batch);
+    }
+
+    fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
+        if !self.is_closed() {
+            let refusal = Refusal::Closing { reason: "shutdown".to_owned() };
+            self.close(&refusal.into(), batch);
+        }
+    }
+
+    fn handle_disconnect(&mut self, batch: &mut Batch<'_>) {
+        if !self.is_closed() {
+            self.close(&End::Lost, batch);
+        }
+    }
+
+    fn poll_request(&mut self) -> Option<(Option<SessionHandle>, Request)> {
+        self.request.take()
+    }
+
+    fn poll_transmit(&mut self, out: &mut Transmit) {
+        self.output.move_to(out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::AwaitConnect => Some(self.connect_deadline),
+            State::Opening(opening) => opening.is_login().then_some(self.connect_deadline),
+            State::Open(open) => open.deadline(),
+            State::Closed { .. } => None,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    fn input_bytes_max(&self) -> usize {
+        match self.state {
+            State::AwaitConnect => self.config.connect_bytes_max,
+            _ => self.config.packet_bytes_max,
+        }
+    }
+
+    fn describe(&self) -> Description {
+        self.description.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

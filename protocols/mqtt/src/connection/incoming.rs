@@ -1,0 +1,280 @@
+//! What a client publishes, and when it hears that it is safe.
+//!
+//! PUBACK and PUBREC wait in one queue, in the order of their publishes (M-1). Of QoS 2 the
+//! message is published at its first PUBLISH; its identifier is kept until PUBREL, and a PUBLISH
+//! under a kept identifier is only acknowledged again (MQTT 5, section 4.3.3, method A's dual).
+
+use std::collections::VecDeque;
+
+use trivium_core::{Batch, Body, Confirm, Draft, Refusal, Session, Ticket, Transmit};
+
+use super::End;
+use crate::address::Target;
+use crate::fault::Fault;
+use crate::packet::acknowledgement::Acknowledgement;
+use crate::packet::kind;
+use crate::packet::publish::Publish;
+use crate::packet_ids::PacketIds;
+use crate::properties::{PROPERTY_CODEC, write_wire_head};
+use crate::version::Version;
+use crate::{Config, ReasonCode};
+
+/// The publishing half of a client.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    version: Version,
+    /// Who is logged in: nobody publishes as somebody else.
+    user: Box<str>,
+    target: Target,
+    /// Topics by alias - 1; empty where none is set.
+    aliases: Vec<Vec<u8>>,
+    topic_alias_max: u16,
+    /// Publishes of QoS 1 and 2 that the client may have unacknowledged.
+    receive_maximum: usize,
+    /// Acknowledgements that wait for the broker, in the order of their publishes.
+    receipts: VecDeque<Receipt>,
+    /// Those of QoS 1 in `receipts`.
+    qos_1_count: usize,
+    /// QoS 2 identifiers from PUBLISH to PUBREL.
+    qos_2_ids: PacketIds,
+    last_ticket: Ticket,
+    /// Properties of the message at hand.
+    wire: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Receipt {
+    /// Due once this ticket is confirmed.
+    ticket: Ticket,
+    packet_id: u16,
+    qos: u8,
+    code: ReasonCode,
+}
+
+impl Incoming {
+    pub(super) fn new(version: Version, user: &str, config: &Config) -> Self {
+        // 3.1.1 cannot be told a limit; it has no more identifiers than this.
+        let receive_maximum = if version.is_5() { config.receive_maximum } else { u16::MAX };
+        Self {
+            version,
+            user: user.into(),
+            target: Target::default(),
+            aliases: Vec::new(),
+            topic_alias_max: config.topic_alias_max,
+            receive_maximum: usize::from(receive_maximum.max(1)),
+            receipts: VecDeque::new(),
+            qos_1_count: 0,
+            qos_2_ids: PacketIds::default(),
+            last_ticket: Ticket::default(),
+            wire: Vec::new(),
+        }
+    }
+
+    pub(super) fn on_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        self.point_at(publish)?;
+        if publish.qos == 2 && self.qos_2_ids.contains(publish.packet_id) {
+            return self.acknowledge(publish, ReasonCode::SUCCESS, out);
+        }
+        if publish.qos > 0 && self.unacknowledged_count() >= self.receive_maximum {
+            return Err(receive_maximum_exceeded());
+        }
+        if let Some(refusal) = self.refusal(publish) {
+            return self.on_declined(publish, refusal, out);
+        }
+        self.wire.clear();
+        write_wire_head(publish.qos, self.version, &mut self.wire);
+        publish.properties.write(&mut self.wire);
+        let draft = Draft {
+            exchange: self.target.exchange(),
+            routing_key: self.target.key(),
+            codec: &PROPERTY_CODEC,
+            properties: &self.wire,
+            body: Body::Borrowed(publish.payload),
+            persistent: publish.qos > 0,
+            mandatory: false,
+            retain: publish.retain && !self.target.exchange().is_empty(),
+        };
+        if publish.qos == 0 {
+            return match batch.publish(session, draft, Confirm::Unwanted) {
+                Ok(_) => Ok(()),
+                Err(refusal) => self.on_declined(publish, refusal, out),
+            };
+        }
+        match batch.publish(session, draft, Confirm::Wanted) {
+            Ok(published) => {
+                self.last_ticket = published.ticket;
+                let code = if published.routed {
+                    ReasonCode::SUCCESS
+                } else {
+                    ReasonCode::NO_MATCHING_SUBSCRIBERS
+                };
+                self.push_receipt(publish, code);
+                Ok(())
+            }
+            Err(refusal) => self.on_declined(publish, refusal, out),
+        }
+    }
+
+    /// Resolves the topic or its alias (MQTT 5, section 3.3.2.3.4).
+    fn point_at(&mut self, publish: &Publish<'_>) -> Result<(), Fault> {
+        let Some(alias) = publish.topic_alias() else {
+            if self.version.is_5() && publish.topic.is_empty() {
+                return Err(Fault::protocol("neither a topic nor an alias"));
+            }
+            return self.target.point_at(publish.topic);
+        };
+        if alias > self.topic_alias_max {
+            return Err(Fault::new(ReasonCode::TOPIC_ALIAS_INVALID, "topic alias too large"));
+        }
+        let index = usize::from(alias) - 1;
+        if publish.topic.is_empty() {
+            return match self.aliases.get(index) {
+                Some(topic) if !topic.is_empty() => self.target.point_at(topic),
+                _ => Err(Fault::protocol("an unknown topic alias")),
+            };
+        }
+        self.target.point_at(publish.topic)?;
+        if self.aliases.len() <= index {
+            self.aliases.resize_with(index + 1, Vec::new);
+        }
+        if self.aliases[index] != publish.topic {
+            self.aliases[index] = publish.topic.to_vec();
+        }
+        Ok(())
+    }
+
+    /// What we refuse before the broker is asked.
+    fn refusal(&self, publish: &Publish<'_>) -> Option<Refusal> {
+        if self.target.is_refused() {
+            return Some(Refusal::access("publishing to a reserved topic"));
+        }
+        let claim = publish.properties.user_id?;
+        (claim != &*self.user).then(|| {
+            Refusal::precondition(format!(
+                "user_id property set to '{claim}' but authenticated user was '{}'",
+                self.user
+            ))
+        })
+    }
+
+    fn unacknowledged_count(&self) -> usize {
+        self.qos_1_count + self.qos_2_ids.count()
+    }
+
+    /// A publish was refused: MQTT 5 says so in its acknowledgement, which QoS 0 and 3.1.1 do not
+    /// have; they are disconnected, but for a queue that happened to be full.
+    fn on_declined(
+        &mut self,
+        publish: &Publish<'_>,
+        refusal: Refusal,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        if matches!(refusal, Refusal::TakenOver) {
+            return Err(refusal.into());
+        }
+        if publish.qos > 0 && self.version.is_5() {
+            return self.acknowledge(publish, ReasonCode::of_answer(&refusal), out);
+        }
+        match refusal {
+            Refusal::QueueFull { .. } if publish.qos == 0 => Ok(()),
+            refusal => Err(refusal.into()),
+        }
+    }
+
+    /// Acknowledges what has no ticket of its own, behind all that came before it.
+    fn acknowledge(
+        &mut self,
+        publish: &Publish<'_>,
+        code: ReasonCode,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        // Repeats of a QoS 2 publish do not count as unacknowledged: bound them too.
+        if self.receipts.len() >= 2 * self.receive_maximum {
+            return Err(receive_maximum_exceeded());
+        }
+        self.push_receipt(publish, code);
+        if self.receipts.len() == 1 {
+            self.release_through(self.last_ticket, out);
+        }
+        Ok(())
+    }
+
+    fn push_receipt(&mut self, publish: &Publish<'_>, code: ReasonCode) {
+        if publish.qos == 1 {
+            self.qos_1_count += 1;
+        } else if !code.is_error() {
+            self.qos_2_ids.insert(publish.packet_id);
+        }
+        self.receipts.push_back(Receipt {
+            ticket: self.last_ticket,
+            packet_id: publish.packet_id,
+            qos: publish.qos,
+            code,
+        });
+    }
+
+    /// Every publish through this ticket is safe.
+    pub(super) fn on_confirmed(&mut self, through: Ticket, out: &mut Transmit) {
+        self.release_through(through, out);
+    }
+
+    /// A queue declined this one; those before it are confirmed.
+    pub(super) fn on_refused(
+        &mut self,
+        ticket: Ticket,
+        because: Box<Refusal>,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        if !self.version.is_5() {
+            return Err(End::Refused(because));
+        }
+        let index = self.receipts.partition_point(|receipt| receipt.ticket < ticket);
+        if let Some(receipt) = self.receipts.get_mut(index)
+            && receipt.ticket == ticket
+        {
+            receipt.code = ReasonCode::of_answer(&because);
+            if receipt.qos == 2 {
+                self.qos_2_ids.remove(receipt.packet_id);
+            }
+        }
+        self.release_through(ticket, out);
+        Ok(())
+    }
+
+    fn release_through(&mut self, through: Ticket, out: &mut Transmit) {
+        while let Some(&Receipt { ticket, packet_id, qos, code }) = self.receipts.front()
+            && ticket <= through
+        {
+            self.receipts.pop_front();
+            let kind = if qos == 1 { kind::PUBACK } else { kind::PUBREC };
+            self.qos_1_count -= usize::from(qos == 1);
+            Acknowledgement { packet_id, code }.write(kind, self.version, &mut out.bytes);
+            out.end_frame();
+        }
+    }
+
+    /// The client knows that we have it: its identifier is free [MQTT-4.3.3-11].
+    pub(super) fn on_pubrel(&mut self, pubrel: Acknowledgement, out: &mut Transmit) {
+        let code = if self.qos_2_ids.remove(pubrel.packet_id) {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+        };
+        Acknowledgement { packet_id: pubrel.packet_id, code }.write(
+            kind::PUBCOMP,
+            self.version,
+            &mut out.bytes,
+        );
+        out.end_frame();
+    }
+}
+
+fn receive_maximum_exceeded() -> End {
+    Fault::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "too many unacknowledged publishes").into()
+}

@@ -1,0 +1,226 @@
+//! A client past its CONNACK: every packet and every event meets it here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trivium_core::control::{Answer, Request};
+use trivium_core::{Batch, Delivery, Event, Instant, Refusal, SessionHandle, Transmit};
+
+use super::End;
+use super::incoming::Incoming;
+use super::opening::Entered;
+use super::outgoing::Outgoing;
+use super::subscribing::Subscribing;
+use crate::fault::Fault;
+use crate::packet::acknowledgement::Acknowledgement;
+use crate::packet::connect::Connect;
+use crate::packet::disconnect::{Disconnect, check_auth};
+use crate::packet::publish::Publish;
+use crate::packet::subscribe::{Subscribe, Unsubscribe};
+use crate::packet::{Header, kind};
+use crate::version::Version;
+use crate::will::Will;
+use crate::{Config, ReasonCode};
+
+/// A client that may publish and subscribe.
+#[derive(Debug)]
+pub(super) struct Open {
+    version: Version,
+    entered: Entered,
+    /// One and a half keep-alives [MQTT-3.1.2-22]; zero for none.
+    silence_max: Duration,
+    heard_at: Instant,
+    /// Seconds, as CONNECT asked.
+    session_expiry: u32,
+    filters_per_packet_max: usize,
+    will: Option<Will>,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    subscribing: Subscribing,
+}
+
+impl Open {
+    pub(super) fn new(
+        connect: Connect,
+        entered: Entered,
+        keep_alive_s: u16,
+        config: &Arc<Config>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            version: connect.version,
+            silence_max: Duration::from_millis(u64::from(keep_alive_s) * 1500),
+            heard_at: now,
+            session_expiry: connect.settings.session_expiry,
+            filters_per_packet_max: config.filters_per_packet_max,
+            incoming: Incoming::new(connect.version, entered.link.user(), config),
+            outgoing: Outgoing::new(&connect, entered.link.id(), config),
+            subscribing: Subscribing::new(&connect, config.subscriptions_max),
+            will: connect.will,
+            entered,
+        }
+    }
+
+    pub(super) const fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(super) fn handle(&self) -> SessionHandle {
+        self.entered.session.handle()
+    }
+
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.subscribing.is_waiting()
+    }
+
+    pub(super) const fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+
+    /// When silence has lasted too long; not while we do not read.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let counts = !self.silence_max.is_zero() && !self.is_waiting();
+        counts.then(|| self.heard_at.after(self.silence_max))
+    }
+
+    pub(super) fn publish_will(&mut self, batch: &mut Batch<'_>) {
+        if let Some(will) = self.will.take() {
+            will.publish(&mut self.entered.session, batch);
+        }
+    }
+
+    /// Every packet but the first.
+    pub(super) fn on_packet(
+        &mut self,
+        header: Header,
+        packet: &[u8],
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) -> Result<Option<Request>, End> {
+        header.check(self.version)?;
+        let body = header.body(packet);
+        match header.kind() {
+            kind::PUBLISH => {
+                let publish = Publish::decode(header.first(), body, self.version)?;
+                self.incoming.on_publish(&publish, &mut self.entered.session, batch, out)?;
+            }
+            kind @ kind::PUBACK..=kind::PUBCOMP => {
+                let acknowledgement = Acknowledgement::decode(kind, body, self.version)?;
+                self.on_acknowledgement(kind, acknowledgement, batch, out);
+            }
+            kind::SUBSCRIBE => {
+                let filters_max = self.filters_per_packet_max;
+                let subscribe = Subscribe::decode(header, packet, self.version, filters_max)?;
+                return self.subscribing.on_subscribe(subscribe, out);
+            }
+            kind::UNSUBSCRIBE => {
+                let filters_max = self.filters_per_packet_max;
+                let unsubscribe = Unsubscribe::decode(header, packet, self.version, filters_max)?;
+                return self.subscribing.on_unsubscribe(unsubscribe, out);
+            }
+            kind::PINGREQ => {
+                if !body.is_empty() {
+                    return Err(Fault::malformed("PINGREQ with a body").into());
+                }
+                out.bytes.extend_from_slice(&[0xD0, 0]);
+                out.end_frame();
+            }
+            kind::DISCONNECT => return Err(self.on_disconnect(body)),
+            kind::AUTH if self.version.is_5() => {
+                check_auth(body)?;
+                return Err(Fault::protocol("AUTH without an authentication method").into());
+            }
+            kind::AUTH => return Err(Fault::malformed("packet type 15").into()),
+            kind::CONNECT => return Err(Fault::protocol("a second CONNECT").into()),
+            _ => return Err(Fault::protocol("a packet that only servers send").into()),
+        }
+        Ok(None)
+    }
+
+    fn on_acknowledgement(
+        &mut self,
+        kind: u8,
+        acknowledgement: Acknowledgement,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) {
+        let session = &mut self.entered.session;
+        match kind {
+            kind::PUBACK => self.outgoing.on_puback(acknowledgement, session, batch),
+            kind::PUBREL => self.incoming.on_pubrel(acknowledgement, out),
+            // We send nothing at QoS 2: let the client forget what it holds under this id.
+            kind::PUBREC if !acknowledgement.code.is_error() => {
+                let code = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+                let packet_id = acknowledgement.packet_id;
+                Acknowledgement { packet_id, code }.write(
+                    kind::PUBREL,
+                    self.version,
+                    &mut out.bytes,
+                );
+                out.end_frame();
+            }
+            _ => {}
+        }
+    }
+
+    /// The will is dropped on a normal goodbye only [MQTT-3.14.4-3].
+    fn on_disconnect(&mut self, body: &[u8]) -> End {
+        let disconnect = match Disconnect::decode(body, self.version) {
+            Ok(disconnect) => disconnect,
+            Err(fault) => return fault.into(),
+        };
+        if self.session_expiry == 0 && disconnect.session_expiry.is_some_and(|expiry| expiry > 0) {
+            return Fault::protocol("session expiry set by DISCONNECT after none in CONNECT")
+                .into();
+        }
+        if disconnect.code == ReasonCode::SUCCESS {
+            self.will = None;
+        }
+        End::Goodbye(disconnect.code)
+    }
+
+    pub(super) fn on_event(
+        &mut self,
+        event: Event,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        match event {
+            Event::Delivery(delivery) => self.on_delivery(&delivery, batch, out),
+            Event::Confirmed { through, .. } => self.incoming.on_confirmed(through, out),
+            Event::Refused { ticket, because, .. } => {
+                return self.incoming.on_refused(ticket, because, out);
+            }
+            Event::Cancelled { .. } => {
+                let reason = "the session's queue was deleted";
+                return Err(Fault::new(ReasonCode::ADMINISTRATIVE_ACTION, reason).into());
+            }
+            Event::TakenOver => return Err(Refusal::TakenOver.into()),
+            Event::Closed { because } => return Err(End::Refused(because)),
+            // Nothing is published as mandatory.
+            Event::Returned { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_delivery(&mut self, delivery: &Delivery, batch: &mut Batch<'_>, out: &mut Transmit) {
+        let is_own = delivery.message.publisher() == self.outgoing.connection();
+        let key = delivery.message.routing_key();
+        let matched = self.subscribing.matching(key, is_own);
+        self.outgoing.on_delivery(delivery, matched, &mut self.entered.session, batch, out);
+    }
+
+    /// The broker answered a SUBSCRIBE or an UNSUBSCRIBE.
+    pub(super) fn on_answer(
+        &mut self,
+        answer: Answer,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        self.heard_at = batch.now();
+        if let Some(consumer) = self.subscribing.on_answer(answer, out)? {
+            batch.start(&mut self.entered.session, consumer);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! PUBLISH towards a client: for one delivery, and once for many fire-and-forget subscribers.
+
+use trivium_core::address::topic_of_words;
+use trivium_core::{Encoder, Message, Protocol, Variant};
+
+use crate::guard::id;
+use crate::packet::{variable, variable_bytes, write_variable};
+use crate::properties::{split_wire, write_block};
+use crate::version::Version;
+
+/// The largest Remaining Length.
+const BODY_BYTES_MAX: usize = 268_435_455;
+
+/// What a PUBLISH says besides its message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) version: Version,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// Written at QoS 1 and 2.
+    pub(crate) packet_id: u16,
+    /// Written for MQTT 5.
+    pub(crate) subscription_ids: &'a [u32],
+}
+
+impl Envelope<'_> {
+    /// Appends the PUBLISH of `message`; false, and nothing, when MQTT cannot say it.
+    ///
+    /// DUP is never set: a session ends with its connection, so nothing is sent again
+    /// [MQTT-3.3.1-3].
+    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        out.push(0x30 | self.qos << 1 | u8::from(self.retain));
+        // Right unless the topic is longer than its key or properties are translated.
+        let estimate = message.routing_key_bytes().len()
+            + message.body().len()
+            + message.wire(Protocol::Mqtt).map_or(0, <[u8]>::len)
+            + 4;
+        let reserved = variable_bytes(estimate);
+        out.resize(out.len() + reserved, 0);
+        let body_start = out.len();
+        if !write_topic(message, out) {
+            out.truncate(start);
+            return false;
+        }
+        if self.qos > 0 {
+            out.extend_from_slice(&self.packet_id.to_be_bytes());
+        }
+        if self.version.is_5() {
+            self.write_properties(message, out);
+        }
+        let body = message.body();
+        let remaining = out.len() - body_start + body.len();
+        if remaining > BODY_BYTES_MAX {
+            out.truncate(start);
+            return false;
+        }
+        write_length(remaining, start + 1..body_start, out);
+        out.extend_from_slice(body);
+        true
+    }
+
+    fn write_properties(&self, message: &Message, out: &mut Vec<u8>) {
+        let ids_bytes: usize =
+            self.subscription_ids.iter().map(|&id| 1 + variable_bytes(id as usize)).sum();
+        if let Some(wire) = message.wire(Protocol::Mqtt) {
+            let (_, block) = split_wire(wire);
+            write_variable(block.len() + ids_bytes, out);
+            out.extend_from_slice(block);
+        } else {
+            let mut block = Vec::new();
+            write_block(message.properties(), &mut block);
+            write_variable(block.len() + ids_bytes, out);
+            out.extend_from_slice(&block);
+        }
+        for &subscription in self.subscription_ids {
+            out.push(id::SUBSCRIPTION_ID);
+            write_variable(subscription as usize, out);
+        }
+    }
+}
+
+/// Writes a Remaining Length into the octets kept free for it, or makes them fit.
+fn write_length(remaining: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    let (octets, count) = variable(remaining);
+    if count == place.len() {
+        out[place].copy_from_slice(&octets[..count]);
+    } else {
+        out.splice(place, octets[..count].iter().copied());
+    }
+}
+
+/// Appends the topic behind its length. Keys that begin with `$` are ours; from other protocols
+/// they do not reach MQTT.
+fn write_topic(message: &Message, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0]);
+    if !topic_of_words(message.routing_key(), out) {
+        return false;
+    }
+    let topic = &out[start + 2..];
+    if topic.first() == Some(&b'$') && message.protocol() != Protocol::Mqtt {
+        return false;
+    }
+    let Ok(length) = u16::try_from(topic.len()) else { return false };
+    out[start..start + 2].copy_from_slice(&length.to_be_bytes());
+    true
+}
+
+/// Writes fire-and-forget packets: QoS 0, no identifiers, retain as the subscription says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishEncoder;
+
+/// The one [`PublishEncoder`].
+pub static ENCODER: PublishEncoder = PublishEncoder;
+
+const VARIANT_5: u32 = 1;
+const VARIANT_RETAIN_AS_PUBLISHED: u32 = 2;
+
+/// The variant of a fire-and-forget subscription.
+pub(crate) const fn variant(version: Version, retain_as_published: bool) -> Variant {
+    let mut bits = 0;
+    if version.is_5() {
+        bits |= VARIANT_5;
+    }
+    if retain_as_published {
+        bits |= VARIANT_RETAIN_AS_PUBLISHED;
+    }
+    Variant(bits)
+}
+
+impl Encoder for PublishEncoder {
+    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) {
+        let keeps_retain = variant.0 & VARIANT_RETAIN_AS_PUBLISHED != 0;
+        Envelope {
+            version: if variant.0 & VARIANT_5 != 0 { Version::V5 } else { Version::V311 },
+            qos: 0,
+            retain: keeps_retain && message.is_retain(),
+            packet_id: 0,
+            subscription_ids: &[],
+        }
+        .write(message, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

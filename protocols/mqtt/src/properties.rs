@@ -1,0 +1,242 @@
+//! What an MQTT message says about itself: the form in which it is kept, and its translation to
+//! and from the other protocols (`mapping.md`, "Properties").
+//!
+//! # Wire form
+//!
+//! One octet, then MQTT 5's properties without those that belong to a connection (topic alias,
+//! subscription identifiers) and without their length:
+//!
+//! ```text
+//!  bits 1-0  QoS of the PUBLISH
+//!  bit  2    published by MQTT 5
+//! ```
+//!
+//! A message of 3.1.1 is the octet alone. MQTT 5 to MQTT 5 copies the block.
+
+use trivium_core::address::{topic_of_words, words_of_topic};
+use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Value};
+
+use crate::address::{encode_queue_topic, queue_of_topic};
+use crate::guard::{Property, Reader, id, property};
+use crate::version::Version;
+
+const QOS_BITS: u8 = 3;
+const IS_5_BIT: u8 = 4;
+
+/// User properties that carry what MQTT has no property for.
+const CONTENT_ENCODING: &str = "content-encoding";
+const PRIORITY: &str = "priority";
+const MESSAGE_ID: &str = "amqp-message-id";
+const KIND: &str = "amqp-type";
+const APP_ID: &str = "amqp-app-id";
+const USER_ID: &str = "amqp-user-id";
+const TIMESTAMP: &str = "amqp-timestamp";
+
+/// The longest string or binary on the wire.
+const FIELD_BYTES_MAX: usize = 65_535;
+
+/// Appends the octet that a wire form begins with.
+pub(crate) fn write_wire_head(qos: u8, version: Version, out: &mut Vec<u8>) {
+    out.push((qos & QOS_BITS) | if version.is_5() { IS_5_BIT } else { 0 });
+}
+
+/// The QoS and the property block of a wire form.
+pub(crate) fn split_wire(wire: &[u8]) -> (u8, &[u8]) {
+    match wire.split_first() {
+        Some((&head, block)) => (head & QOS_BITS, block),
+        None => (0, wire),
+    }
+}
+
+/// Reads the properties of messages that MQTT clients published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Codec;
+
+/// The one [`Codec`].
+pub static PROPERTY_CODEC: Codec = Codec;
+
+impl PropertyCodec for Codec {
+    fn protocol(&self) -> Protocol {
+        Protocol::Mqtt
+    }
+
+    fn decode(&self, wire: &[u8]) -> Properties {
+        let (qos, block) = split_wire(wire);
+        let mut properties =
+            Properties { qos: Some(qos), durable: Some(qos > 0), ..Properties::default() };
+        let mut reader = Reader::new(block);
+        while !reader.is_empty() {
+            // The adapter checked it; a record damaged on disk ends here.
+            let Ok((id, value)) = property(&mut reader) else { break };
+            decode_one(id, value, &mut properties);
+        }
+        properties
+    }
+}
+
+fn decode_one(id: u8, value: Property<'_>, properties: &mut Properties) {
+    match (id, value) {
+        (id::PAYLOAD_FORMAT, Property::Number(format)) => {
+            properties.payload_format = u8::try_from(format).ok();
+        }
+        (id::MESSAGE_EXPIRY, Property::Number(seconds)) => {
+            properties.expiry_ms = Some(u64::from(seconds) * 1000);
+        }
+        (id::CONTENT_TYPE, Property::Text(text)) => properties.content_type = Some(text.to_owned()),
+        (id::RESPONSE_TOPIC, Property::Text(topic)) => {
+            properties.reply_to = Some(queue_of_topic(topic).map_or_else(
+                || {
+                    let mut key = String::with_capacity(topic.len());
+                    words_of_topic(topic, &mut key);
+                    ReplyTo::Topic(key)
+                },
+                ReplyTo::Queue,
+            ));
+        }
+        (id::CORRELATION_DATA, Property::Binary(octets)) => {
+            properties.correlation = Some(octets.to_vec());
+        }
+        (id::USER_PROPERTY, Property::Pair(name, value))
+            if !decode_named(name, value, properties) =>
+        {
+            properties.headers.0.push((name.to_owned(), Value::text(value)));
+        }
+        _ => {}
+    }
+}
+
+/// Whether the user property stands for a field of its own: its first use, if it parses.
+fn decode_named(name: &str, value: &str, properties: &mut Properties) -> bool {
+    let field = match name {
+        CONTENT_ENCODING => &mut properties.content_encoding,
+        MESSAGE_ID => &mut properties.message_id,
+        KIND => &mut properties.kind,
+        APP_ID => &mut properties.app_id,
+        USER_ID => &mut properties.user_id,
+        PRIORITY => return set_parsed(&mut properties.priority, value),
+        TIMESTAMP => return set_parsed(&mut properties.timestamp, value),
+        _ => return false,
+    };
+    if field.is_some() {
+        return false;
+    }
+    *field = Some(value.to_owned());
+    true
+}
+
+fn set_parsed<T: std::str::FromStr + std::fmt::Display>(field: &mut Option<T>, text: &str) -> bool {
+    if field.is_some() {
+        return false;
+    }
+    // Only what is written as we would write it: the way back gives the same text.
+    *field = text.parse().ok().filter(|parsed: &T| parsed.to_string() == text);
+    field.is_some()
+}
+
+/// Appends the MQTT 5 property block of a message that another protocol published. What MQTT
+/// cannot say is left out.
+pub(crate) fn write_block(properties: &Properties, out: &mut Vec<u8>) {
+    if let Some(format @ 0..=1) = properties.payload_format {
+        out.extend_from_slice(&[id::PAYLOAD_FORMAT, format]);
+    }
+    if let Some(millis) = properties.expiry_ms {
+        let seconds = u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX);
+        out.push(id::MESSAGE_EXPIRY);
+        out.extend_from_slice(&seconds.to_be_bytes());
+    }
+    if let Some(content_type) = &properties.content_type {
+        write_text(id::CONTENT_TYPE, content_type.as_bytes(), out);
+    }
+    if let Some(reply_to) = &properties.reply_to {
+        write_reply_to(reply_to, out);
+    }
+    if let Some(correlation) = &properties.correlation
+        && correlation.len() <= FIELD_BYTES_MAX
+    {
+        out.push(id::CORRELATION_DATA);
+        write_field(correlation, out);
+    }
+    write_named(properties, out);
+    for (name, value) in &properties.headers.0 {
+        write_header(name, value, out);
+    }
+}
+
+fn write_reply_to(reply_to: &ReplyTo, out: &mut Vec<u8>) {
+    let mut topic = Vec::new();
+    let is_topic = match reply_to {
+        ReplyTo::Queue(name) => {
+            encode_queue_topic(name, &mut topic);
+            true
+        }
+        ReplyTo::Topic(key) => topic_of_words(key, &mut topic),
+    };
+    if is_topic && memchr::memchr2(b'+', b'#', &topic).is_none() {
+        write_text(id::RESPONSE_TOPIC, &topic, out);
+    }
+}
+
+fn write_named(properties: &Properties, out: &mut Vec<u8>) {
+    let texts = [
+        (CONTENT_ENCODING, &properties.content_encoding),
+        (MESSAGE_ID, &properties.message_id),
+        (KIND, &properties.kind),
+        (APP_ID, &properties.app_id),
+        (USER_ID, &properties.user_id),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            write_pair(name, text.as_bytes(), out);
+        }
+    }
+    if let Some(priority) = properties.priority {
+        write_pair(PRIORITY, priority.to_string().as_bytes(), out);
+    }
+    if let Some(timestamp) = properties.timestamp {
+        write_pair(TIMESTAMP, timestamp.to_string().as_bytes(), out);
+    }
+}
+
+fn write_header(name: &str, value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) | Value::Bytes(text) => write_pair(name, text, out),
+        Value::Bool(truth) => write_pair(name, if *truth { b"true" } else { b"false" }, out),
+        Value::Int(number, _) => write_pair(name, number.to_string().as_bytes(), out),
+        Value::Uint(number, _) | Value::Timestamp(number) => {
+            write_pair(name, number.to_string().as_bytes(), out);
+        }
+        Value::Float(number) => write_pair(name, number.to_string().as_bytes(), out),
+        Value::Double(number) => write_pair(name, number.to_string().as_bytes(), out),
+        Value::Void | Value::Decimal(..) | Value::Array(_) | Value::Table(_) => {}
+    }
+}
+
+/// Whether `bytes` may stand in a UTF-8 Encoded String.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.len() <= FIELD_BYTES_MAX && crate::guard::checked_text(bytes).is_ok()
+}
+
+fn write_text(id: u8, text: &[u8], out: &mut Vec<u8>) {
+    if is_text(text) {
+        out.push(id);
+        write_field(text, out);
+    }
+}
+
+fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    if is_text(name.as_bytes()) && is_text(value) {
+        out.push(id::USER_PROPERTY);
+        write_field(name.as_bytes(), out);
+        write_field(value, out);
+    }
+}
+
+/// Appends a field of at most [`FIELD_BYTES_MAX`] octets behind its length.
+fn write_field(bytes: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&bytes[..usize::from(length)]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! What is published for a client that leaves without a goodbye (MQTT 5, section 3.1.2.5).
+
+use trivium_core::{Batch, Body, Confirm, Draft, Session};
+
+use crate::address::Target;
+use crate::properties::PROPERTY_CODEC;
+
+/// A will, ready to be published.
+#[derive(Debug)]
+pub(crate) struct Will {
+    pub(crate) target: Target,
+    /// As [`crate::properties`] defines it.
+    pub(crate) wire: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// What its user property `amqp-user-id` claims.
+    pub(crate) user_id: Option<String>,
+}
+
+impl Will {
+    /// Publishes it. Nobody is left who could be told that it was refused.
+    pub(crate) fn publish(self, session: &mut Session, batch: &mut Batch<'_>) {
+        let draft = Draft {
+            exchange: self.target.exchange(),
+            routing_key: self.target.key(),
+            codec: &PROPERTY_CODEC,
+            properties: &self.wire,
+            body: Body::Owned(self.payload),
+            persistent: self.qos > 0,
+            mandatory: false,
+            retain: self.retain,
+        };
+        drop(batch.publish(session, draft, Confirm::Unwanted));
+    }
+}
