@@ -1,6 +1,24 @@
-//! Staged work of one read.
+//! Staged work of one read: locks, log and wakes are paid once a batch, not once a message.
+//!
+//! While the adapter parses it stages publishes and settlements here. [`Batch::end`] then takes the
+//! steps of a publish: (1) routes were resolved when staged; (2) the log is appended to once, with
+//! no queue lock held; (3) each queue is locked once: settle, push, dispatch; (4) fire-and-forget
+//! subscribers get one encoding per variant; (5) what nobody took comes back, then confirms; (6)
+//! every driver that has something to fetch is woken once. Staged order is kept.
 
-use crate::{ConsumerId, DeliveryId, Draft, Instant, Refusal, Session, Ticket};
+mod fan_out;
+
+use std::sync::Arc;
+
+use crate::hash::IdMap;
+use crate::log::{Log, Publish};
+use crate::queue::{Effects, Queue, Settlement};
+use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
+use crate::session::SessionShared;
+use crate::{
+    Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Message, Outbox, QueueId, Refusal,
+    Session, Ticket, Worker,
+};
 
 /// Whether a publisher wants to hear that its message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,47 +49,361 @@ pub struct Published {
     pub routed: bool,
 }
 
-/// Staged work.
+/// One staged publish.
+#[derive(Debug)]
+struct Staged {
+    message: Message,
+    route: u32,
+    session: u32,
+    /// `None` without a confirm.
+    ticket: Option<Ticket>,
+    mandatory: bool,
+    /// Where the log has it; 0 for nowhere.
+    position: u64,
+    /// Queues and subscribers that took it.
+    taken: u32,
+    /// A queue broke on it.
+    refused: bool,
+}
+
+/// A route that staged publishes share, and where its queues stand in the work.
+#[derive(Debug)]
+struct StagedRoute {
+    route: Arc<Route>,
+    work: Vec<u32>,
+}
+
+/// What one queue has to do.
+#[derive(Debug)]
+struct Work {
+    queue: Arc<Queue>,
+    pushes: Vec<u32>,
+    settlements: Vec<Settlement>,
+}
+
+/// What a worker keeps between batches: allocations, and the routes it resolved.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    cache: Option<RouteCache>,
+    staged: Vec<Staged>,
+    routes: Vec<StagedRoute>,
+    sessions: Vec<Arc<SessionShared>>,
+    work: Vec<Work>,
+    work_of: IdMap<QueueId, u32>,
+    /// Emptied work, kept for its allocations.
+    spare: Vec<(Vec<u32>, Vec<Settlement>)>,
+    copy: Vec<u8>,
+    packets: Vec<u8>,
+    events: Vec<Event>,
+    effects: Effects,
+}
+
+/// Allocations kept for the next batch: enough for the queues a read usually touches.
+const SPARE_MAX: usize = 64;
+
+/// Staged work. Dropping it without [`Batch::end`] drops what was staged.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    x: &'a (),
+    broker: &'a Broker,
+    scratch: &'a mut Scratch,
+    now: Instant,
+    deliveries: usize,
 }
 
-impl Batch<'_> {
-    /// Does what was staged: append, push, dispatch, confirm, wake.
-    pub fn end(self) {
-        todo!()
+impl<'a> Batch<'a> {
+    pub(crate) fn new(broker: &'a Broker, worker: &'a mut Worker, now: Instant) -> Self {
+        let scratch = &mut worker.scratch;
+        // A panic may have left something staged.
+        scratch.clear();
+        Self { broker, scratch, now, deliveries: 0 }
     }
-}
 
-impl Batch<'_> {
     /// The time of this batch.
-    pub fn now(&self) -> Instant {
-        todo!()
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
     }
-    /// The connection's budget for this turn is spent: stop taking input; the driver comes back.
-    pub fn is_spent(&self) -> bool {
-        todo!()
+
+    /// The connection's budget for this turn is spent: the adapter stops taking input, and the
+    /// driver comes back after others had their turn.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.deliveries >= self.broker.limits.deliveries_per_turn_max
     }
-    /// Stages a publish.
+
+    /// Stages a publish. Its route is resolved now, so that a missing exchange is known at once;
+    /// everything else happens at the end of the batch. One publish is never split.
+    ///
+    /// # Errors
+    ///
+    /// When the exchange does not exist, is internal, or the session may not write to it. Nothing
+    /// was staged and no ticket taken.
     pub fn publish(
         &mut self,
-        _session: &mut Session,
-        _draft: Draft<'_>,
-        _confirm: Confirm,
+        session: &mut Session,
+        draft: Draft<'_>,
+        confirm: Confirm,
     ) -> Result<Published, Refusal> {
-        todo!()
+        let connection = &session.shared.connection;
+        let cache = self.scratch.cache.get_or_insert_with(|| {
+            RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
+        });
+        let place = connection.vhost.route(cache, draft.exchange, draft.routing_key)?;
+        let route = cache.at(place).ok_or(Refusal::Internal)?;
+        let counts = self.scratch.effects.counters.of(connection.protocol);
+        counts.published += 1;
+        counts.published_bytes += draft.body.as_slice().len() as u64;
+        let routed = !route.is_empty();
+        let retain = draft.retain && draft.exchange == TOPIC_EXCHANGE;
+        let ticket = (confirm == Confirm::Wanted).then(|| Ticket(session.last_ticket.0 + 1));
+        session.last_ticket = ticket.unwrap_or(session.last_ticket);
+        let published = Published { ticket: session.last_ticket, routed };
+        if !routed && ticket.is_none() && !draft.mandatory && !retain {
+            counts.unroutable_dropped += 1;
+            return Ok(published);
+        }
+        self.deliveries += 1 + route.fan_out();
+        let is_last = |staged: &StagedRoute| Arc::ptr_eq(&staged.route, route);
+        if !self.scratch.routes.last().is_some_and(is_last) {
+            let route = route.clone();
+            self.scratch.routes.push(StagedRoute { route, work: Vec::new() });
+        }
+        let mandatory = draft.mandatory;
+        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
+        if retain {
+            connection.vhost.retained().set(&message);
+        }
+        let session = self.scratch.session(&session.shared);
+        let route = index(self.scratch.routes.len() - 1);
+        let (position, taken, refused) = (0, 0, false);
+        self.scratch.staged.push(Staged {
+            message,
+            route,
+            session,
+            ticket,
+            mandatory,
+            position,
+            taken,
+            refused,
+        });
+        Ok(published)
     }
-    /// Stages a settlement.
-    pub fn settle(&mut self, _session: &mut Session, _delivery: DeliveryId, _outcome: Outcome) {
-        todo!()
+
+    /// Stages the answer to one delivery. An answer given before does nothing the second time.
+    pub fn settle(&mut self, session: &mut Session, delivery: DeliveryId, outcome: Outcome) {
+        let Some(queue) = session.queue(delivery.queue) else { return };
+        let work = self.scratch.work(queue);
+        self.scratch.work[work as usize].settlements.push(Settlement::new(delivery, outcome));
+        if session.shared.is_limited() {
+            // Room under a shared limit is room for the session's other queues.
+            let others = session.shared.contents().queues.clone();
+            for queue in others {
+                self.scratch.work(&queue);
+            }
+        }
     }
-    /// Grants a consumer its credit, after its consume-ok, SUBACK or RECEIPT is written. Harmless when repeated.
-    pub fn start(&mut self, _session: &mut Session, _consumer: ConsumerId) {
-        todo!()
+
+    /// Grants a consumer its credit, once its consume-ok, SUBACK or RECEIPT is written. Harmless
+    /// when repeated, and for a consumer that is gone.
+    pub fn start(&mut self, session: &mut Session, consumer: ConsumerId) {
+        let place = session.shared.contents().consumers.get(&consumer).copied();
+        let Some(place) = place else { return };
+        let shared = session.shared.clone();
+        let Some(queue) = session.queue(place.queue).cloned() else { return };
+        if let Some(mut state) = queue.lock()
+            && let Some(consumer) = state.consumer_mut(place.place, &shared)
+        {
+            consumer.started = true;
+        }
+        self.scratch.work(&queue);
     }
+
     /// Limits the unsettled deliveries of all consumers of the session together; 0 for no limit.
-    pub fn limit_session(&mut self, _session: &mut Session, _unsettled_max: u32) {
-        todo!()
+    /// Running consumers obey at once.
+    pub fn limit_session(&mut self, session: &mut Session, unsettled_max: u32) {
+        session.shared.limit(unsettled_max);
+        let queues = session.shared.contents().queues.clone();
+        for queue in queues {
+            self.scratch.work(&queue);
+        }
     }
+
+    /// Does what was staged.
+    pub fn end(mut self) {
+        let broker = self.broker;
+        self.group_by_queue();
+        let scratch = &mut *self.scratch;
+        let appended = append(&*broker.log, &mut scratch.staged, &scratch.routes);
+        for work in &scratch.work {
+            work_on(work, &mut scratch.staged, &mut scratch.effects);
+        }
+        drop(appended);
+        self.fan_out();
+        self.return_unroutable();
+        let scratch = &mut *self.scratch;
+        scratch.effects.log(&*broker.log);
+        broker.log.end_batch();
+        self.confirm();
+        let scratch = &mut *self.scratch;
+        broker.counters.add(&mut scratch.effects.counters);
+        scratch.effects.wake();
+        scratch.clear();
+    }
+
+    fn group_by_queue(&mut self) {
+        let scratch = &mut *self.scratch;
+        for at in 0..scratch.routes.len() {
+            let route = scratch.routes[at].route.clone();
+            let work = route.queues.iter().map(|queue| scratch.work(queue)).collect();
+            scratch.routes[at].work = work;
+        }
+        for (at, staged) in (0u32..).zip(&scratch.staged) {
+            for work in &scratch.routes[staged.route as usize].work {
+                scratch.work[*work as usize].pushes.push(at);
+            }
+        }
+    }
+
+    fn return_unroutable(&mut self) {
+        let scratch = &mut *self.scratch;
+        for staged in scratch.staged.iter().filter(|staged| staged.taken == 0) {
+            let session = &scratch.sessions[staged.session as usize];
+            let counts = scratch.effects.counters.of(session.protocol());
+            if !staged.mandatory {
+                counts.unroutable_dropped += 1;
+                continue;
+            }
+            counts.unroutable_returned += 1;
+            let message = staged.message.clone();
+            let cost = Outbox::delivery_cost(message.cost_bytes());
+            scratch.events.push(Event::Returned { session: session.id(), message });
+            session.outbox().push(&mut scratch.events, cost);
+            scratch.effects.touch(session.outbox());
+        }
+    }
+
+    fn confirm(&mut self) {
+        let scratch = &mut *self.scratch;
+        let mut staged = scratch.staged.iter().filter(|staged| staged.ticket.is_some()).peekable();
+        while let Some(first) = staged.peek() {
+            let at = first.session;
+            let session = &scratch.sessions[at as usize];
+            {
+                let mut confirms = session.confirms();
+                while let Some(staged) = staged.next_if(|staged| staged.session == at) {
+                    let ticket = staged.ticket.unwrap_or_default();
+                    if staged.refused {
+                        confirms.refuse(ticket);
+                    } else {
+                        confirms.wait(ticket, staged.position);
+                    }
+                }
+            }
+            self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
+        }
+    }
+}
+
+/// Appends what asks to survive a restart, once for the batch.
+fn append<'l>(
+    log: &'l dyn Log,
+    staged: &mut [Staged],
+    routes: &[StagedRoute],
+) -> Option<crate::log::Appended<'l>> {
+    let logged = |staged: &Staged| {
+        let route = &routes[staged.route as usize].route;
+        staged.message.is_persistent() && !route.logged.is_empty()
+    };
+    let publishes: Vec<Publish<'_>> = staged
+        .iter()
+        .filter(|staged| logged(staged))
+        .map(|staged| Publish {
+            message: &staged.message,
+            queues: &routes[staged.route as usize].route.logged,
+        })
+        .collect();
+    if publishes.is_empty() {
+        return None;
+    }
+    let appended = log.append(&publishes);
+    let mut position = appended.first();
+    for staged in staged.iter_mut().filter(|staged| logged(staged)) {
+        staged.position = position.get();
+        position = position.plus(1);
+    }
+    Some(appended)
+}
+
+/// Settles, pushes and dispatches under one lock of the queue.
+fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) {
+    let Some(mut state) = work.queue.lock() else {
+        for at in &work.pushes {
+            staged[*at as usize].refused = true;
+        }
+        return;
+    };
+    for settlement in &work.settlements {
+        state.settle(*settlement, effects);
+    }
+    let is_logged = work.queue.is_logged();
+    for at in &work.pushes {
+        let staged = &mut staged[*at as usize];
+        let position = std::num::NonZeroU64::new(staged.position).filter(|_| is_logged);
+        let position = position.map(crate::log::Position);
+        if state.push(&work.queue, &staged.message, position, false, effects) {
+            staged.taken += 1;
+        } else if let Some(position) = position {
+            // Found deleted: not routed, and nobody else will release it.
+            effects.settle(work.queue.id, position, 1);
+        }
+    }
+    state.dispatch(&work.queue, effects);
+}
+
+impl Scratch {
+    /// The index of a session; one read usually speaks for one.
+    fn session(&mut self, session: &Arc<SessionShared>) -> u32 {
+        let known = self.sessions.iter().rposition(|known| Arc::ptr_eq(known, session));
+        index(known.unwrap_or_else(|| {
+            self.sessions.push(session.clone());
+            self.sessions.len() - 1
+        }))
+    }
+
+    /// The index of a queue's work.
+    fn work(&mut self, queue: &Arc<Queue>) -> u32 {
+        if let Some(last) = self.work.last()
+            && last.queue.id == queue.id
+        {
+            return index(self.work.len() - 1);
+        }
+        if let Some(known) = self.work_of.get(&queue.id) {
+            return *known;
+        }
+        let (pushes, settlements) = self.spare.pop().unwrap_or_default();
+        self.work.push(Work { queue: queue.clone(), pushes, settlements });
+        let at = index(self.work.len() - 1);
+        self.work_of.insert(queue.id, at);
+        at
+    }
+
+    fn clear(&mut self) {
+        self.staged.clear();
+        self.routes.clear();
+        self.sessions.clear();
+        self.work_of.clear();
+        self.events.clear();
+        for mut work in self.work.drain(..) {
+            if self.spare.len() < SPARE_MAX {
+                work.pushes.clear();
+                work.settlements.clear();
+                self.spare.push((work.pushes, work.settlements));
+            }
+        }
+    }
+}
+
+/// Indexes within a batch: a batch is one read, so they are small.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).expect("a batch stages fewer than 2^32 items")
 }

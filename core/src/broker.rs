@@ -1,66 +1,413 @@
 //! Ties the rooms of the core together.
-use crate::control::{Origin, Reply, Request};
-use crate::log::{Log, StepLog};
-use crate::{Batch, Connection, Instant, Limits, Outbox, Principal, Protocol, Refusal};
-use std::sync::Arc;
 
-/// The broker.
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::batch::Scratch;
+use crate::counters::{Counts, SharedCounters};
+use crate::hash::NameMap;
+use crate::log::{EphemeralLog, Log, LogEvents, Position, StepLog};
+use crate::queue::{Effects, Garbage, Queue};
+use crate::session::SessionShared;
+use crate::vhost::Vhost;
+use crate::{
+    Batch, Connection, ConnectionId, Event, Instant, Limits, Message, Outbox, Principal, Protocol,
+    QueueId, Refusal,
+};
+
+/// The vhost that is always there.
+pub const DEFAULT_VHOST: &str = "/";
+
+/// The broker: vhosts, their queues, and the log under them. All calls take `&self`.
 #[derive(Debug)]
-pub struct Broker {}
+pub struct Broker {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) limits: Limits,
+    pub(crate) hasher: ahash::RandomState,
+    /// Guards what generated names are drawn from.
+    names: Mutex<ChaCha8Rng>,
+    /// Guards the vhosts by name.
+    vhosts: RwLock<NameMap<Arc<str>, Arc<Vhost>>>,
+    /// Guards the queues by id, for what the log has to say of them.
+    queues: RwLock<NameMap<QueueId, Weak<Queue>>>,
+    next_id: AtomicU64,
+    pub(crate) counters: SharedCounters,
+    pub(crate) gauges: Gauges,
+    /// Guards the sessions whose publishes wait for the log. Never locked under another lock.
+    waiting: Mutex<Vec<Arc<SessionShared>>>,
+    /// Guards what is left of purged and deleted queues, until a tick drops it.
+    garbage: Mutex<Vec<Garbage>>,
+}
+
+/// How many there are now.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) connections: AtomicI64,
+    pub(crate) sessions: AtomicI64,
+}
 
 /// One per thread of the gateway: route cache and scratch.
 #[derive(Debug, Default)]
-pub struct Worker {}
+pub struct Worker {
+    pub(crate) scratch: Scratch,
+}
 
-/// Numbers for metrics, all since the start unless said.
-#[derive(Clone, Debug, Default)]
-pub struct Totals {}
+/// Numbers for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// What happened since the start, in the order of [`Protocol::index`].
+    pub counts: [Counts; 3],
+    /// Connections past their handshake.
+    pub connections: u64,
+    /// Sessions (AMQP channels, MQTT clients, STOMP connections) open.
+    pub sessions: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Exchanges.
+    pub exchanges: u64,
+    /// Consumers attached to queues.
+    pub consumers: u64,
+    /// Messages ready in queues.
+    pub ready: u64,
+    /// Deliveries that wait for their settlement.
+    pub unsettled: u64,
+    /// Retained messages.
+    pub retained: u64,
+}
 
 impl Broker {
-    /// A broker with the vhost `/`.
-    pub fn new(_log: Arc<dyn Log>, _limits: Limits, _seed: u64) -> Arc<Self> {
-        todo!()
+    /// A broker over `log`, with the vhost `/`. `seed` serves generated names and hashes: a server
+    /// draws it at random, a test repeats it.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, limits: Limits, seed: u64) -> Arc<Self> {
+        let hasher = crate::hash::state(seed);
+        let broker = Arc::new(Self {
+            log,
+            limits,
+            names: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            vhosts: RwLock::new(NameMap::with_hasher(hasher.clone())),
+            queues: RwLock::new(NameMap::with_hasher(hasher.clone())),
+            hasher,
+            next_id: AtomicU64::new(1),
+            counters: SharedCounters::default(),
+            gauges: Gauges::default(),
+            waiting: Mutex::default(),
+            garbage: Mutex::default(),
+        });
+        broker.add_vhost(DEFAULT_VHOST);
+        let events: Arc<dyn LogEvents> = broker.clone();
+        broker.log.attach(Arc::downgrade(&events));
+        broker
     }
-    /// A broker for tests.
+
+    /// A broker that keeps nothing on disk.
+    #[must_use]
+    pub fn ephemeral(limits: Limits, seed: u64) -> Arc<Self> {
+        Self::new(Arc::new(EphemeralLog::default()), limits, seed)
+    }
+
+    /// A broker for tests: nothing is durable, and nothing paged is read, before the log steps.
+    #[must_use]
     pub fn stepped() -> (Arc<Self>, Arc<StepLog>) {
-        todo!()
+        let log = Arc::new(StepLog::default());
+        (Self::new(log.clone(), Limits::default(), 0), log)
     }
+
     /// Adds a vhost; harmless when it is there.
-    pub fn add_vhost(&self, _name: &str) {
-        todo!()
+    pub fn add_vhost(&self, name: &str) {
+        let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
+        if !vhosts.contains_key(name) {
+            let index = u32::try_from(vhosts.len()).expect("vhosts fit in memory");
+            vhosts.insert(name.into(), Vhost::new(name, index, &self.hasher));
+        }
     }
+
     /// Whether there is such a vhost.
-    pub fn has_vhost(&self, _name: &str) -> bool {
-        todo!()
+    #[must_use]
+    pub fn has_vhost(&self, name: &str) -> bool {
+        self.vhost(name).is_some()
     }
-    /// A connection enters a vhost.
+
+    fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// A client enters a vhost. Refused when there is none of that name or the user may not.
     pub fn connect(
         self: &Arc<Self>,
-        _principal: &Principal,
-        _vhost: &str,
-        _protocol: Protocol,
-        _outbox: Arc<Outbox>,
+        principal: &Principal,
+        vhost: &str,
+        protocol: Protocol,
+        outbox: Arc<Outbox>,
     ) -> Result<Connection, Refusal> {
-        todo!()
+        let Some(found) = self.vhost(vhost) else {
+            return Err(Refusal::VhostNotFound { vhost: vhost.into() });
+        };
+        if !principal.may_enter(vhost) {
+            let user = principal.user.to_string();
+            return Err(Refusal::VhostRefused { vhost: vhost.into(), user });
+        }
+        let id = ConnectionId(self.new_id());
+        Ok(Connection::new(id, self.clone(), found, principal.user.clone(), protocol, outbox))
     }
-    /// Begins a batch: staged work of one read.
-    pub fn batch<'a>(&'a self, _worker: &'a mut Worker, _now: Instant) -> Batch<'a> {
-        todo!()
+
+    /// An outbox of the size that this broker's limits say.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Outbox::new(self.limits.outbox_bytes_max, self.limits.fire_and_forget_bytes_max)
     }
-    /// Answers a control request; `Login` and `Open` are the gateway's.
-    pub fn request(&self, _origin: &Origin, _request: Request, _now: Instant) -> Reply {
-        todo!()
+
+    /// Begins a batch: the staged work of one read. `worker` must only be used with this broker.
+    pub fn batch<'a>(&'a self, worker: &'a mut Worker, now: Instant) -> Batch<'a> {
+        Batch::new(self, worker, now)
     }
-    /// The outbox has room again: serve the consumers that waited for it.
-    pub fn resume(&self, _outbox: &Arc<Outbox>, _now: Instant) {
-        todo!()
+
+    /// The outbox has room again: serves the consumers that waited for it.
+    pub fn resume(&self, outbox: &Arc<Outbox>) {
+        let mut effects = Effects::default();
+        for queue in outbox.take_waiting() {
+            if let Some(mut state) = queue.lock() {
+                state.room();
+                state.dispatch(&queue, &mut effects);
+            }
+        }
+        self.finish(&mut effects);
     }
-    /// Does what time does; true when there is more to do at once.
-    pub fn tick(&self, _now: Instant, _budget: usize) -> bool {
-        todo!()
+
+    /// Does what time does, at most about `budget` items of it; true when there is more to do at
+    /// once.
+    pub fn tick(&self, _now: Instant, budget: usize) -> bool {
+        let mut dropped = 0;
+        while dropped < budget {
+            let Some(mut garbage) = self.garbage().pop() else { return false };
+            dropped += garbage.drop_some(budget - dropped);
+            if !garbage.is_empty() {
+                self.garbage().push(garbage);
+            }
+        }
+        true
     }
-    /// Numbers for metrics.
+
+    /// Numbers for metrics. Locks each queue once.
+    #[must_use]
     pub fn totals(&self) -> Totals {
-        todo!()
+        let count = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut totals = Totals {
+            counts: self.counters.read(),
+            connections: count(&self.gauges.connections),
+            sessions: count(&self.gauges.sessions),
+            ..Totals::default()
+        };
+        let vhosts: Vec<_> = {
+            let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
+            vhosts.values().cloned().collect()
+        };
+        for vhost in vhosts {
+            totals.retained += vhost.retained().len() as u64;
+            let queues: Vec<Arc<Queue>> = {
+                let routing = vhost.routing();
+                totals.exchanges += routing.exchanges.len() as u64 + 1;
+                routing.queues.values().cloned().collect()
+            };
+            for queue in queues {
+                let Some(state) = queue.lock() else { continue };
+                totals.queues += 1;
+                totals.consumers += state.consumer_count() as u64;
+                totals.ready += state.ready_count();
+                totals.unsettled += state.unsettled_count() as u64;
+            }
+        }
+        totals
     }
+
+    /// A number never used before.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// `prefix` and 22 characters that nobody can guess, as RabbitMQ's generated names have.
+    pub(crate) fn new_name(&self, prefix: &str) -> String {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut name = String::with_capacity(prefix.len() + 22);
+        name.push_str(prefix);
+        for _ in 0..22 {
+            name.push(char::from(ALPHABET[(names.next_u32() % 64) as usize]));
+        }
+        name
+    }
+
+    /// How many messages a queue's window may hold; `None` when all must stay in memory.
+    pub(crate) fn window_max(&self) -> Option<usize> {
+        self.log.can_read().then_some(self.limits.window_messages_max)
+    }
+
+    /// Makes a queue findable by its id.
+    pub(crate) fn register(&self, queue: &Arc<Queue>) {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        queues.insert(queue.id, Arc::downgrade(queue));
+    }
+
+    fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.get(&id).and_then(Weak::upgrade)
+    }
+
+    fn garbage(&self) -> MutexGuard<'_, Vec<Garbage>> {
+        self.garbage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is left of a queue until ticks drop it.
+    pub(crate) fn discard(&self, garbage: Garbage) {
+        if !garbage.is_empty() {
+            self.garbage().push(garbage);
+        }
+    }
+
+    /// Carries out what work on queues left to be done. No lock is held here.
+    pub(crate) fn finish(&self, effects: &mut Effects) {
+        effects.log(&*self.log);
+        self.log.end_batch();
+        self.counters.add(&mut effects.counters);
+        effects.wake();
+    }
+
+    /// Ends a queue: its name, its bindings, its consumers. Returns how many messages were ready.
+    pub(crate) fn delete_queue(
+        &self,
+        vhost: &Vhost,
+        queue: &Arc<Queue>,
+        effects: &mut Effects,
+    ) -> u64 {
+        vhost.change_routing(|routing| routing.remove_queue(&queue.name, queue.id));
+        self.end_queue(queue, effects)
+    }
+
+    /// The half of [`Broker::delete_queue`] that needs no routing.
+    pub(crate) fn end_queue(&self, queue: &Arc<Queue>, effects: &mut Effects) -> u64 {
+        self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.id);
+        let Some(mut state) = queue.lock() else { return 0 };
+        let (count, consumers, garbage) = state.delete(effects);
+        drop(state);
+        self.discard(garbage);
+        for taker in consumers {
+            let Some(consumer) = taker.consumer.as_ref().map(|consumer| consumer.id) else {
+                continue;
+            };
+            let event = Event::Cancelled { session: taker.session.id(), consumer };
+            taker.session.contents().consumers.remove(&consumer);
+            taker.session.outbox().push_event(event);
+            effects.touch(taker.session.outbox());
+        }
+        count
+    }
+
+    /// Ends an auto-delete queue that has lost its last consumer.
+    pub(crate) fn end_if_unused(&self, vhost: &Vhost, queue: &Arc<Queue>, effects: &mut Effects) {
+        let is_unused = || {
+            queue.lock().is_some_and(|state| {
+                state.had_consumer && state.consumer_count() == 0 && !state.deleted
+            })
+        };
+        if queue.auto_delete && is_unused() {
+            // Looked at again under the routing lock, which a new consumer needs, too.
+            let is_unused = vhost.change_routing(|routing| {
+                let is_unused = is_unused();
+                if is_unused {
+                    routing.remove_queue(&queue.name, queue.id);
+                }
+                is_unused
+            });
+            if is_unused {
+                self.end_queue(queue, effects);
+            }
+        }
+    }
+
+    /// Ends a session: detaches its consumers, puts back what it has not settled.
+    pub(crate) fn end_session(&self, session: &Arc<SessionShared>, effects: &mut Effects) {
+        let vhost = &session.connection.vhost;
+        self.end_client(session, effects);
+        let queues = {
+            let mut contents = session.contents();
+            contents.consumers.clear();
+            std::mem::take(&mut contents.queues)
+        };
+        for queue in queues {
+            if let Some(mut state) = queue.lock() {
+                state.end_session(session);
+                state.dispatch(&queue, effects);
+            }
+            self.end_if_unused(vhost, &queue, effects);
+        }
+    }
+
+    /// Confirms what of this session's publishes is safe by now; what is not is confirmed when
+    /// the log says so.
+    pub(crate) fn confirm(
+        &self,
+        session: &Arc<SessionShared>,
+        events: &mut Vec<Event>,
+        effects: &mut Effects,
+    ) {
+        self.decide(session, events, effects);
+        let must_list = {
+            let mut confirms = session.confirms();
+            confirms.is_waiting() && !std::mem::replace(&mut confirms.is_listed, true)
+        };
+        if must_list {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(session.clone());
+            // What became durable before it was listed is known now.
+            self.decide(session, events, effects);
+        }
+    }
+
+    fn decide(&self, session: &Arc<SessionShared>, events: &mut Vec<Event>, effects: &mut Effects) {
+        // Under the session's lock up to the push, so that two threads cannot swap two runs.
+        let mut confirms = session.confirms();
+        let runs = confirms.decide(session.id(), self.log.durable(), events);
+        if runs > 0 {
+            effects.counters.of(session.protocol()).confirmed += runs as u64;
+            session.outbox().push(events, runs * Outbox::delivery_cost(0));
+            effects.touch(session.outbox());
+        }
+    }
+}
+
+impl LogEvents for Broker {
+    fn durable(&self, _: u64) {
+        let waiting = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *waiting)
+        };
+        let (mut effects, mut events) = (Effects::default(), Vec::new());
+        for session in waiting {
+            session.confirms().is_listed = false;
+            self.confirm(&session, &mut events, &mut effects);
+        }
+        self.finish(&mut effects);
+    }
+
+    fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>) {
+        let Some(queue) = self.queue(queue) else { return };
+        let mut effects = Effects::default();
+        let Some(mut state) = queue.lock() else { return };
+        let getters = state.read_done(messages);
+        state.dispatch(&queue, &mut effects);
+        drop(state);
+        self.finish(&mut effects);
+        for getter in getters {
+            getter.wake();
+        }
+    }
+
+    /// Back-pressure comes with the log that can stall: durable publishes then wait.
+    fn stalled(&self, _: bool) {}
+
+    /// A single node's log is never fenced.
+    fn fenced(&self) {}
 }

@@ -1,73 +1,283 @@
 //! A conversation partner for adapters' tests: the real broker on the log that makes nothing
-//! durable until `step()`, and the driver's rules without a socket.
+//! durable until [`World::step`], and the driver's rules without a socket.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
+use crate::control::{Answer, Credentials, Origin, Reply};
 use crate::log::StepLog;
-use crate::{Adapter, Broker, Instant};
+use crate::{
+    Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Outbox, Principal, Protocol, Refusal, Request,
+    Response, SessionHandle, Transmit, Worker,
+};
 
 /// One broker and the time, shared by the clients of a test.
 #[derive(Debug)]
-pub struct World {}
+pub struct World {
+    broker: Arc<Broker>,
+    log: Arc<StepLog>,
+    now: Cell<Instant>,
+    worker: RefCell<Worker>,
+}
 
-impl World {
-    /// A fresh broker on the stepped log, with vhost `/` and a user `guest`/`guest` who may enter it.
-    pub fn new() -> Self {
-        todo!()
-    }
-    /// The broker.
-    pub fn broker(&self) -> &Arc<Broker> {
-        todo!()
-    }
-    /// Makes everything appended durable.
-    pub fn step(&self) {
-        todo!()
-    }
-    /// The log.
-    pub fn log(&self) -> &Arc<StepLog> {
-        todo!()
-    }
-    /// The time now.
-    pub fn now(&self) -> Instant {
-        todo!()
-    }
-    /// Lets time pass.
-    pub fn pass(&self, _millis: u64) {
-        todo!()
-    }
-    /// A client that speaks to `adapter`; each call of `send` cuts its bytes into pieces of `chunk_len`.
-    pub fn client<A: Adapter>(&self, _adapter: A, _chunk_len: usize) -> Client<'_, A> {
-        todo!()
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// One client, and the adapter that serves it.
-#[derive(Debug)]
+impl World {
+    /// A fresh broker on the stepped log, with vhost `/` and a user `guest`/`guest` who may enter
+    /// it; a client without credentials is guest, too.
+    #[must_use]
+    pub fn new() -> Self {
+        let (broker, log) = Broker::stepped();
+        Self::over(broker, log)
+    }
+
+    /// The same over a broker that the test made.
+    #[must_use]
+    pub fn over(broker: Arc<Broker>, log: Arc<StepLog>) -> Self {
+        Self { broker, log, now: Cell::new(Instant::START), worker: RefCell::default() }
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<StepLog> {
+        &self.log
+    }
+
+    /// Makes everything appended durable and answers reads.
+    pub fn step(&self) {
+        self.log.step();
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, millis: u64) {
+        self.now.set(Instant::from_millis(self.now().as_millis() + millis));
+    }
+
+    /// A client that speaks `protocol` to `adapter`. What it sends arrives in pieces of
+    /// `chunk_len` bytes.
+    pub fn client<A: Adapter>(
+        &self,
+        protocol: Protocol,
+        adapter: A,
+        chunk_len: usize,
+    ) -> Client<'_, A> {
+        Client {
+            world: self,
+            adapter: Some(adapter),
+            protocol,
+            outbox: self.broker.outbox(),
+            chunk_len: chunk_len.max(1),
+            input: Vec::new(),
+            principal: None,
+            pending: None,
+            closed: false,
+        }
+    }
+}
+
+/// One client, and the adapter that serves it. Dropping it is dropping the connection without a
+/// word.
 pub struct Client<'w, A: Adapter> {
-    x: &'w (),
-    /** The adapter. */
-    pub adapter: A,
+    world: &'w World,
+    adapter: Option<A>,
+    protocol: Protocol,
+    outbox: Arc<Outbox>,
+    chunk_len: usize,
+    input: Vec<u8>,
+    principal: Option<Principal>,
+    pending: Option<std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    closed: bool,
+}
+
+impl<A: Adapter> std::fmt::Debug for Client<'_, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("adapter", &self.adapter).finish_non_exhaustive()
+    }
 }
 
 impl<A: Adapter> Client<'_, A> {
-    /// The client sends `bytes`; returns what it can read afterwards (events and timeouts that are due included).
-    pub fn send(&mut self, _bytes: &[u8]) -> Vec<u8> {
-        todo!()
+    /// The client sends `bytes`; returns what it can read afterwards.
+    pub fn send(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut read = Vec::new();
+        for chunk in bytes.chunks(self.chunk_len) {
+            self.input.extend_from_slice(chunk);
+            self.work(&mut read);
+        }
+        read
     }
-    /// What the client can read now, after other clients or the world moved.
+
+    /// What the client can read now, after other clients, the log or the time moved.
     pub fn read(&mut self) -> Vec<u8> {
-        todo!()
+        let mut read = Vec::new();
+        let now = self.world.now();
+        let due = self.adapter.as_ref().and_then(Adapter::poll_timeout);
+        if due.is_some_and(|due| due <= now) {
+            self.with(|adapter, batch| adapter.handle_timeout(now, batch));
+        }
+        self.work(&mut read);
+        read
     }
-    /// The socket breaks.
+
+    /// The socket breaks; the adapter is dropped.
     pub fn disconnect(&mut self) {
-        todo!()
+        if !self.closed {
+            self.with(Adapter::handle_disconnect);
+        }
+        self.adapter = None;
+        self.closed = true;
     }
+
     /// The gateway shuts down; returns the goodbye.
     pub fn shutdown(&mut self) -> Vec<u8> {
-        todo!()
+        self.with(Adapter::handle_shutdown);
+        self.read()
     }
+
     /// Whether the broker has closed the connection.
-    pub fn is_closed(&self) -> bool {
-        todo!()
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The adapter, while the connection stands.
+    pub const fn adapter(&self) -> Option<&A> {
+        self.adapter.as_ref()
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut A, &mut Batch<'_>)) {
+        let Some(adapter) = &mut self.adapter else { return };
+        let mut worker = self.world.worker.borrow_mut();
+        let mut batch = self.world.broker.batch(&mut worker, self.world.now());
+        act(adapter, &mut batch);
+        batch.end();
+    }
+
+    /// Everything the driver would do until nothing moves any more.
+    fn work(&mut self, read: &mut Vec<u8>) {
+        loop {
+            let mut moved = self.take_input();
+            moved |= self.drain_outbox(read);
+            moved |= self.ask();
+            self.transmit(read);
+            if self.adapter.as_ref().is_some_and(Adapter::is_closed) {
+                self.disconnect();
+            }
+            if !moved || self.closed {
+                return;
+            }
+        }
+    }
+
+    fn take_input(&mut self) -> bool {
+        if self.pending.is_some() || self.input.is_empty() {
+            return false;
+        }
+        let input = std::mem::take(&mut self.input);
+        let mut taken = 0;
+        self.with(|adapter, batch| taken = adapter.handle_bytes(&input, batch));
+        self.input = input[taken..].to_vec();
+        taken > 0
+    }
+
+    fn drain_outbox(&mut self, read: &mut Vec<u8>) -> bool {
+        let (mut events, mut packets) = (Vec::new(), Vec::new());
+        let bytes = self.outbox.fetch(Waker::noop(), &mut events, &mut packets);
+        let moved = !events.is_empty() || !packets.is_empty();
+        self.with(|adapter, batch| {
+            for event in events {
+                adapter.handle_event(event, batch);
+            }
+        });
+        self.transmit(read);
+        read.extend_from_slice(&packets);
+        if self.outbox.release(bytes) {
+            self.world.broker.resume(&self.outbox);
+        }
+        moved
+    }
+
+    fn transmit(&mut self, read: &mut Vec<u8>) {
+        let mut out = Transmit::default();
+        if let Some(adapter) = &mut self.adapter {
+            adapter.poll_transmit(&mut out);
+        }
+        read.extend_from_slice(&out.bytes);
+    }
+
+    /// Asks the control service what the adapter wants, or looks after what it was asked.
+    fn ask(&mut self) -> bool {
+        if self.pending.is_none() {
+            let request = self.adapter.as_mut().and_then(Adapter::poll_request);
+            let Some((session, request)) = request else { return false };
+            let reply = self.answer(session, request);
+            self.pending = Some(match reply {
+                Reply::Ready(answer) => Box::pin(std::future::ready(answer)),
+                Reply::Pending(future) => future,
+            });
+        }
+        let Some(pending) = &mut self.pending else { return false };
+        let Poll::Ready(answer) = pending.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            return false;
+        };
+        self.pending = None;
+        if let Ok(Response::LoggedIn(principal)) = &answer {
+            self.principal = Some(principal.clone());
+        }
+        // Rule 2: what the broker said before the answer comes before it.
+        let (mut events, mut packets) = (Vec::new(), Vec::new());
+        let bytes = self.outbox.fetch(Waker::noop(), &mut events, &mut packets);
+        self.with(|adapter, batch| {
+            for event in events {
+                adapter.handle_event(event, batch);
+            }
+            adapter.handle_response(answer, batch);
+        });
+        if self.outbox.release(bytes) {
+            self.world.broker.resume(&self.outbox);
+        }
+        true
+    }
+
+    fn answer(&mut self, session: Option<SessionHandle>, request: Request) -> Reply {
+        match request {
+            Request::Login(credentials) => Reply::Ready(login(&credentials)),
+            Request::Open { principal, vhost } => {
+                let vhost = vhost.as_deref().unwrap_or(DEFAULT_VHOST);
+                let outbox = self.outbox.clone();
+                let opened = self.world.broker.connect(&principal, vhost, self.protocol, outbox);
+                Reply::Ready(opened.map(Response::Opened))
+            }
+            request => {
+                let principal = self.principal.clone();
+                let origin = Origin { session, principal, protocol: self.protocol };
+                self.world.broker.request(&origin, request)
+            }
+        }
+    }
+}
+
+fn login(credentials: &Credentials) -> Answer {
+    let is_guest = match &credentials.user {
+        None => true,
+        Some(user) => user == "guest" && credentials.password == b"guest",
+    };
+    if is_guest {
+        Ok(Response::LoggedIn(Principal::unrestricted("guest")))
+    } else {
+        Err(Refusal::LoginRefused { reason: "user or password is wrong".into() })
     }
 }

@@ -1,41 +1,14 @@
-//! Addresses.
+//! Addresses: keys are words split at `.`; MQTT topics are levels split at `/`; the two are a
+//! bijection ([`words_of_topic`], [`topic_of_words`]).
+//!
+//! A [`Pattern`] is a list of typed segments, parsed once by the rules of the protocol it came in,
+//! and never a string that another protocol reads again.
 
-/// One segment of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Segment {
-    /// This word.
-    Literal(Box<str>),
-    /// Any one word.
-    One,
-    /// Any number of words, none included.
-    Many,
-}
+mod coding;
+mod pattern;
 
-/// A binding key or topic filter as typed segments.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pattern(Vec<Segment>);
+pub use coding::{topic_of_words, words_of_topic};
+pub use pattern::{Pattern, Segment, words};
 
-impl Pattern {
-    /// Reads an AMQP binding key: words split at `.`, `*` one word, `#` any number.
-    pub fn from_key(_key: &str) -> Self {
-        todo!()
-    }
-    /// Reads an MQTT topic filter that the caller has validated: levels split at `/`, `+` one, `#` any number.
-    pub fn from_filter(_filter: &str) -> Self {
-        todo!()
-    }
-    /// Whether it matches a routing key in words.
-    pub fn matches(&self, _key: &str) -> bool {
-        todo!()
-    }
-}
-
-/// Appends the routing key (words) of an MQTT topic (levels) to `out`.
-pub fn words_of_topic(_topic: &str, _out: &mut String) {
-    todo!()
-}
-/// Appends the MQTT topic (levels) of a routing key (words) to `out`; false when no MQTT topic can be it
-/// (empty, or above 65,535 bytes), and then `out` is as before.
-pub fn topic_of_words(_key: &str, _out: &mut Vec<u8>) -> bool {
-    todo!()
-}
+/// Bytes in an MQTT topic (a two-byte length on the wire).
+pub const TOPIC_BYTES_MAX: usize = 65_535;

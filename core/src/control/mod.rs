@@ -2,6 +2,15 @@
 //! audit) serves three protocols and the HTTP API, and so that a replicated catalogue can answer
 //! them later.
 
+mod arguments;
+mod binding;
+mod client;
+mod consumer;
+mod exchange;
+mod queue;
+
+use std::sync::Arc;
+
 use crate::address::Pattern;
 use crate::encoder::{Encoder, Variant};
 use crate::{
@@ -282,5 +291,46 @@ impl std::fmt::Debug for Reply {
             Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),
             Self::Pending(_) => f.write_str("Pending"),
         }
+    }
+}
+
+impl crate::Broker {
+    /// Answers a control request; the innermost of the gateway's control stack. Every answer is
+    /// there at once, but a message that the log must read first.
+    ///
+    /// # Errors
+    ///
+    /// The answer is [`Refusal::Internal`] for [`Request::Login`] and [`Request::Open`], which the
+    /// gateway answers, and without a session.
+    pub fn request(&self, origin: &Origin, request: Request) -> Reply {
+        let Some(SessionHandle(session)) = &origin.session else {
+            return Reply::Ready(Err(Refusal::Internal));
+        };
+        match request {
+            Request::Get { queue, no_ack } => consumer::get(session, &queue, no_ack),
+            request => Reply::Ready(answer(session, request)),
+        }
+    }
+}
+
+fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Answer {
+    match request {
+        Request::DeclareExchange(declare) => exchange::declare(session, declare),
+        Request::DeleteExchange { name, if_unused } => exchange::delete(session, &name, if_unused),
+        Request::Bind(binding) => binding::bind(session, binding),
+        Request::Unbind(binding) => binding::unbind(session, binding),
+        Request::DeclareQueue(declare) => queue::declare(session, declare),
+        Request::DeleteQueue { name, if_unused, if_empty } => {
+            queue::delete(session, &name, if_unused, if_empty)
+        }
+        Request::PurgeQueue { name } => queue::purge(session, &name),
+        Request::Consume(consume) => consumer::consume(session, &consume),
+        Request::Cancel { consumer } => Ok(consumer::cancel(session, consumer)),
+        Request::OpenSession { client_id, unsettled_max, .. } => {
+            Ok(client::open(session, &client_id, unsettled_max))
+        }
+        Request::Subscribe(subscriptions) => client::subscribe(session, subscriptions),
+        Request::Unsubscribe(patterns) => client::unsubscribe(session, patterns),
+        Request::Login(_) | Request::Open { .. } | Request::Get { .. } => Err(Refusal::Internal),
     }
 }

@@ -1,6 +1,136 @@
-//! The log trait.
-/// Log.
-pub trait Log: std::fmt::Debug + Send + Sync {}
-/// Step log.
+//! The log as the core sees it: appended to synchronously, durable later, read back by position.
+//!
+//! The core runs on the real log, in memory, or on a lying disk in tests, behind `Arc<dyn Log>`
+//! and one call per batch. A **position numbers one message**; a batch of n takes n consecutive
+//! positions, and nothing else names a message on disk. Callbacks ([`LogEvents`]) come from the
+//! log's own threads, or from [`Log::end_batch`]; never from inside `append` or `read`, and never
+//! while the caller holds a lock.
+
+mod ephemeral;
+mod stepped;
+
+use std::sync::Weak;
+
+use crate::{Message, QueueId};
+
+pub use ephemeral::EphemeralLog;
+pub use stepped::StepLog;
+
+/// Where a message stands in a log: 1, 2, 3, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub std::num::NonZeroU64);
+
+impl Position {
+    /// The position `count` after this one.
+    #[must_use]
+    pub fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A message to be logged, and the durable queues it was routed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish<'a> {
+    /// The message.
+    pub message: &'a Message,
+    /// At least one.
+    pub queues: &'a [QueueId],
+}
+
+/// Messages that left a queue: settled, purged or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The queue.
+    pub queue: QueueId,
+    /// The first message.
+    pub first: Position,
+    /// How many consecutive positions.
+    pub count: u64,
+}
+
+/// The publishes of one batch are appended; dropped after the last push into a queue, so that a
+/// checkpoint below [`Log::pushed_floor`] misses none of them.
 #[derive(Debug)]
-pub struct StepLog {}
+pub struct Appended<'a> {
+    log: &'a dyn Log,
+    first: Position,
+}
+
+impl<'a> Appended<'a> {
+    /// For implementations of [`Log`]: `pushed` is called with `first` when this is dropped.
+    pub const fn new(log: &'a dyn Log, first: Position) -> Self {
+        Self { log, first }
+    }
+
+    /// The position of the first publish; the others follow it.
+    #[must_use]
+    pub const fn first(&self) -> Position {
+        self.first
+    }
+}
+
+impl Drop for Appended<'_> {
+    fn drop(&mut self) {
+        self.log.pushed(self.first);
+    }
+}
+
+/// A log of publishes and settlements.
+pub trait Log: std::fmt::Debug + Send + Sync {
+    /// Who hears of durability and reads.
+    fn attach(&self, events: Weak<dyn LogEvents>);
+
+    /// Whether a message can be read back. If not, queues keep messages in memory.
+    fn can_read(&self) -> bool;
+
+    /// Copies `publishes` (at least one) into the open batch.
+    fn append(&self, publishes: &[Publish<'_>]) -> Appended<'_>;
+
+    /// Publishes and settlements that take effect together after a crash, or not at all. Returns
+    /// the position of the first publish, if there is one.
+    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Option<Position>;
+
+    /// Records that these messages left their queues; what they were stored in may be reused once
+    /// every queue of theirs has said so.
+    fn release(&self, settled: &[Settled]);
+
+    /// Everything up to and with this position is as safe as the sync mode promises; 0 for
+    /// nothing.
+    fn durable(&self) -> u64;
+
+    /// The lowest position of a batch that is appended and not yet pushed into its queues.
+    fn pushed_floor(&self) -> u64;
+
+    /// Bytes appended and not yet durable.
+    fn backlog_bytes(&self) -> usize;
+
+    /// Asks for messages of one queue; [`LogEvents::read_done`] answers.
+    fn read(&self, queue: QueueId, positions: Vec<Position>);
+
+    /// The caller has appended all of one batch and holds no lock.
+    fn end_batch(&self);
+
+    /// For [`Appended`]: the batch that begins at `first` is in its queues.
+    fn pushed(&self, first: Position);
+}
+
+/// What the log tells the core, in batches.
+pub trait LogEvents: Send + Sync {
+    /// Everything up to and with this position is durable.
+    fn durable(&self, through: u64);
+
+    /// What [`Log::read`] asked for. A message that no longer exists is left out.
+    fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>);
+
+    /// The log does not keep up (true), or does again.
+    fn stalled(&self, stalled: bool);
+
+    /// Another node owns this log now: nothing that is appended becomes durable.
+    fn fenced(&self);
+}

@@ -1,40 +1,280 @@
-//! Sessions.
-use crate::{ConnectionId, SessionId};
+//! Connections and sessions: what an adapter holds of the broker.
+//!
+//! A [`Connection`] is one authenticated client in one vhost; it owns exclusive queues. A
+//! [`Session`] (an AMQP channel, an MQTT client, a STOMP connection) publishes, consumes and
+//! settles. Both end when they are dropped: unsettled deliveries go back to their queues,
+//! exclusive queues are deleted.
 
-/// One authenticated connection in a vhost. Owned by the adapter; dropping it ends its exclusive queues.
+mod client;
+mod confirms;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::queue::{Effects, Queue};
+use crate::vhost::Vhost;
+use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, SessionId, Ticket};
+
+pub(crate) use client::{Client, Subscribed};
+pub(crate) use confirms::Confirms;
+
+/// One authenticated client in a vhost. Owned by the adapter; dropping it ends what it owns.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    shared: Arc<ConnectionShared>,
+}
+
+/// What sessions know of their connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionShared {
+    pub(crate) id: ConnectionId,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) vhost: Arc<Vhost>,
+    pub(crate) user: Arc<str>,
+    pub(crate) protocol: Protocol,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Guards the queues that end with the connection. A leaf.
+    exclusive: Mutex<Vec<Arc<Queue>>>,
+    next_epoch: AtomicU16,
+}
+
 impl Connection {
-    /// Its id.
+    pub(crate) fn new(
+        id: ConnectionId,
+        broker: Arc<Broker>,
+        vhost: Arc<Vhost>,
+        user: Arc<str>,
+        protocol: Protocol,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        broker.gauges.connections.fetch_add(1, Ordering::Relaxed);
+        let exclusive = Mutex::default();
+        let next_epoch = AtomicU16::new(0);
+        let shared =
+            ConnectionShared { id, broker, vhost, user, protocol, outbox, exclusive, next_epoch };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Its id; no other connection ever has it.
+    #[must_use]
     pub fn id(&self) -> ConnectionId {
-        todo!()
+        self.shared.id
     }
-    /// Its vhost.
+
+    /// The vhost it entered.
+    #[must_use]
     pub fn vhost(&self) -> &str {
-        todo!()
+        &self.shared.vhost.name
     }
-    /// Its user.
+
+    /// Who is logged in.
+    #[must_use]
     pub fn user(&self) -> &str {
-        todo!()
+        &self.shared.user
     }
+
     /// Opens a session under the adapter's label (the AMQP channel number; 0 elsewhere).
-    pub fn session(&self, _label: u16) -> Session {
-        todo!()
+    #[must_use]
+    pub fn session(&self, label: u16) -> Session {
+        let epoch = self.shared.next_epoch.fetch_add(1, Ordering::Relaxed);
+        self.shared.broker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
+        Session {
+            shared: Arc::new(SessionShared {
+                id: SessionId { label, epoch },
+                connection: self.shared.clone(),
+                unsettled: AtomicU32::new(0),
+                unsettled_max: AtomicU32::new(0),
+                contents: Mutex::default(),
+                confirms: Mutex::default(),
+            }),
+            queues: Vec::new(),
+            last_ticket: Ticket(0),
+        }
     }
 }
-/// A session. Dropping it detaches its consumers and requeues what is unsettled.
+
+impl ConnectionShared {
+    /// Notes that `queue` ends with the connection, if it does.
+    pub(crate) fn own(&self, queue: &Arc<Queue>) {
+        if queue.owner == Some(self.id) {
+            self.exclusive().push(queue.clone());
+        }
+    }
+
+    /// Forgets an exclusive queue that ended before.
+    pub(crate) fn disown(&self, queue: &Arc<Queue>) {
+        self.exclusive().retain(|known| !Arc::ptr_eq(known, queue));
+    }
+
+    fn exclusive(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.outbox.close();
+        let owned = std::mem::take(&mut *self.shared.exclusive());
+        let mut effects = Effects::default();
+        for queue in owned {
+            self.shared.broker.delete_queue(&self.shared.vhost, &queue, &mut effects);
+        }
+        self.shared.broker.finish(&mut effects);
+        self.shared.broker.gauges.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Publishes, consumes and settles; one per AMQP channel, MQTT client, STOMP connection. Dropping
+/// it detaches its consumers and puts back what it has not settled.
 #[derive(Debug)]
-pub struct Session {}
-impl Session {
-    /// Its id, as events name it.
-    pub fn id(&self) -> SessionId {
-        todo!()
-    }
-    /// A handle for requests.
-    pub fn handle(&self) -> SessionHandle {
-        todo!()
-    }
+pub struct Session {
+    pub(crate) shared: Arc<SessionShared>,
+    /// The queues it has read from, as its delivery ids number them: a copy of the shared list,
+    /// so that a settlement needs no lock to find its queue.
+    queues: Vec<Arc<Queue>>,
+    pub(crate) last_ticket: Ticket,
 }
+
+/// What queues know of a session.
+#[derive(Debug)]
+pub(crate) struct SessionShared {
+    id: SessionId,
+    pub(crate) connection: Arc<ConnectionShared>,
+    /// Deliveries unsettled, over all its consumers.
+    unsettled: AtomicU32,
+    /// The most there may be (AMQP's global prefetch); 0 for no limit.
+    unsettled_max: AtomicU32,
+    /// Guards consumers and queues; taken by control requests only.
+    contents: Mutex<Contents>,
+    /// Guards what waits for the log. A leaf.
+    confirms: Mutex<Confirms>,
+}
+
+/// The consumers of a session and the queues it reads from.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) queues: Vec<Arc<Queue>>,
+    pub(crate) consumers: HashMap<ConsumerId, ConsumerPlace>,
+    next_consumer: u32,
+    /// Its MQTT half, once opened.
+    pub(crate) client: Option<Client>,
+}
+
+/// Where a consumer is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsumerPlace {
+    /// Index into the session's queues.
+    pub(crate) queue: u32,
+    /// Its place among the queue's takers.
+    pub(crate) place: u32,
+}
+
 /// A shared handle to a session, for control requests.
 #[derive(Clone, Debug)]
-pub struct SessionHandle {}
+pub struct SessionHandle(pub(crate) Arc<SessionShared>);
+
+impl Session {
+    /// Its id, as events name it.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.shared.id
+    }
+
+    /// A handle for requests.
+    #[must_use]
+    pub fn handle(&self) -> SessionHandle {
+        SessionHandle(self.shared.clone())
+    }
+
+    /// The latest ticket handed out.
+    #[must_use]
+    pub const fn last_ticket(&self) -> Ticket {
+        self.last_ticket
+    }
+
+    /// The queue that this session's delivery ids call `index`.
+    pub(crate) fn queue(&mut self, index: u32) -> Option<&Arc<Queue>> {
+        if self.queues.len() <= index as usize {
+            self.queues.clone_from(&self.shared.contents().queues);
+        }
+        self.queues.get(index as usize)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let connection = &self.shared.connection;
+        let mut effects = Effects::default();
+        connection.broker.end_session(&self.shared, &mut effects);
+        connection.broker.finish(&mut effects);
+        connection.broker.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl SessionShared {
+    pub(crate) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.connection.protocol
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.connection.outbox
+    }
+
+    /// Whether it may have more unsettled deliveries.
+    pub(crate) fn has_credit(&self) -> bool {
+        let max = self.unsettled_max.load(Ordering::Relaxed);
+        max == 0 || self.unsettled.load(Ordering::Relaxed) < max
+    }
+
+    /// Whether its consumers share a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.unsettled_max.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn limit(&self, unsettled_max: u32) {
+        self.unsettled_max.store(unsettled_max, Ordering::Relaxed);
+    }
+
+    pub(crate) fn took(&self, count: u32) {
+        self.unsettled.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn settled(&self, count: u32) {
+        self.unsettled.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// A panic elsewhere leaves the contents whole: every change is one call.
+    pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionShared {
+    /// What its publishes wait for.
+    pub(crate) fn confirms(&self) -> MutexGuard<'_, Confirms> {
+        self.confirms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    /// How this session numbers `queue`.
+    pub(crate) fn index_of(&mut self, queue: &Arc<Queue>) -> u32 {
+        let known = self.queues.iter().position(|known| Arc::ptr_eq(known, queue));
+        let index = known.unwrap_or_else(|| {
+            self.queues.push(queue.clone());
+            self.queues.len() - 1
+        });
+        u32::try_from(index).expect("queues of a session are fewer than the broker's")
+    }
+
+    /// A consumer's id, never used before in this session.
+    pub(crate) fn new_consumer(&mut self) -> ConsumerId {
+        self.next_consumer += 1;
+        ConsumerId(self.next_consumer)
+    }
+}

@@ -1,0 +1,53 @@
+//! Fire-and-forget subscribers: each message is encoded once per variant, outside all locks, and
+//! a run of messages with one route goes to each subscriber with one copy.
+
+use super::Batch;
+
+impl Batch<'_> {
+    pub(super) fn fan_out(&mut self) {
+        let scratch = &mut *self.scratch;
+        let mut start = 0;
+        while start < scratch.staged.len() {
+            let route = scratch.staged[start].route;
+            let run = scratch.staged[start..].iter().take_while(|staged| staged.route == route);
+            let end = start + run.count();
+            let staged = &mut scratch.staged[start..end];
+            start = end;
+            let subscribers = &scratch.routes[route as usize].route.subscribers;
+            let mut encoded = None;
+            for subscriber in subscribers {
+                // A route and its staged publishes are those of one connection.
+                let publisher = staged[0].message.publisher();
+                if subscriber.no_local && subscriber.connection == publisher {
+                    continue;
+                }
+                if encoded != Some(subscriber.variant) {
+                    encoded = Some(subscriber.variant);
+                    scratch.packets.clear();
+                    for staged in &*staged {
+                        let message = &staged.message;
+                        let variant = subscriber.variant;
+                        subscriber.encoder.encode(variant, message, &mut scratch.packets);
+                    }
+                }
+                let counts = scratch.effects.counters.of(crate::Protocol::Mqtt);
+                if subscriber.outbox.push_packets(&scratch.packets) {
+                    counts.delivered_no_ack += staged.len() as u64;
+                } else {
+                    counts.dropped += staged.len() as u64;
+                }
+                for staged in &mut *staged {
+                    staged.taken += 1;
+                }
+                scratch.effects.touch(&subscriber.outbox);
+            }
+        }
+        scratch.packets.clear();
+        if scratch.packets.capacity() > PACKETS_KEPT {
+            scratch.packets = Vec::new();
+        }
+    }
+}
+
+/// Bytes of encoded packets that a worker keeps room for: one full read.
+const PACKETS_KEPT: usize = 256 * 1024;

@@ -1,0 +1,76 @@
+//! Bindings: queues and exchanges to exchanges.
+
+use std::sync::Arc;
+
+use super::{Binding, Destination};
+use crate::routing::{BindingKey, ExchangeKind, Routing, Target, TargetId};
+use crate::session::SessionShared;
+use crate::{Refusal, Response};
+
+/// `queue.bind` and `exchange.bind`
+pub(super) fn bind(session: &SessionShared, binding: Binding) -> Result<Response, Refusal> {
+    check_ends(&binding)?;
+    session.connection.vhost.change_routing(|routing| {
+        let source = routing.exchange(&binding.source)?;
+        check_key(source.kind, &binding.key)?;
+        let target = target(session, routing, &binding.destination)?;
+        let key = BindingKey::new(&binding.key, binding.arguments);
+        routing.bind(&binding.source, &target, key)?;
+        Ok(Response::Done)
+    })
+}
+
+/// `queue.unbind` and `exchange.unbind`: what is not there is no error.
+pub(super) fn unbind(session: &SessionShared, binding: Binding) -> Result<Response, Refusal> {
+    check_ends(&binding)?;
+    session.connection.vhost.change_routing(|routing| {
+        let target = match target(session, routing, &binding.destination) {
+            Ok(target) => target.id(),
+            Err(Refusal::NotFound { .. }) => match binding.destination {
+                Destination::Queue(_) => return Ok(Response::Done),
+                Destination::Exchange(name) => TargetId::Exchange(name.into()),
+            },
+            Err(refusal) => return Err(refusal),
+        };
+        let key = BindingKey::new(&binding.key, binding.arguments);
+        routing.unbind(&binding.source, &target, &key);
+        Ok(Response::Done)
+    })
+}
+
+fn check_ends(binding: &Binding) -> Result<(), Refusal> {
+    let to_default = matches!(&binding.destination, Destination::Exchange(name) if name.is_empty());
+    if binding.source.is_empty() || to_default {
+        return Err(Refusal::access("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}
+
+/// A pattern with many `#` makes every publish walk many branches; RabbitMQ allows two.
+fn check_key(kind: ExchangeKind, key: &str) -> Result<(), Refusal> {
+    const MANY_MAX: usize = 2;
+    let many = crate::address::words(key).filter(|word| *word == "#").count();
+    if kind == ExchangeKind::Topic && many > MANY_MAX {
+        return Err(Refusal::precondition(format!(
+            "Topic binding key '{key}' uses {many} '#' wildcards, at most {MANY_MAX} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn target(
+    session: &SessionShared,
+    routing: &Routing,
+    destination: &Destination,
+) -> Result<Target, Refusal> {
+    match destination {
+        Destination::Queue(name) => {
+            let queue = super::queue::usable(session, routing, name)?;
+            Ok(Target::Queue(queue))
+        }
+        Destination::Exchange(name) => {
+            let name: Arc<str> = routing.exchange(name)?.name.clone();
+            Ok(Target::Exchange(name))
+        }
+    }
+}

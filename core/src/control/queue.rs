@@ -1,0 +1,160 @@
+//! Queues: declare, delete, purge.
+
+use std::sync::Arc;
+
+use super::DeclareQueue;
+use crate::queue::{Declaration, Effects, Queue};
+use crate::routing::Routing;
+use crate::session::SessionShared;
+use crate::{QueueId, Refusal, Response};
+
+/// The queue of that name, if this session may use it.
+pub(super) fn usable(
+    session: &SessionShared,
+    routing: &Routing,
+    name: &str,
+) -> Result<Arc<Queue>, Refusal> {
+    let queue = routing.queue(name)?;
+    if !queue.is_open_to(Some(session.connection.id)) || queue.is_session {
+        return Err(locked(session, name));
+    }
+    Ok(queue.clone())
+}
+
+fn locked(session: &SessionShared, name: &str) -> Refusal {
+    Refusal::Locked { name: name.into(), vhost: session.connection.vhost.name.to_string() }
+}
+
+fn describe(queue: &Queue) -> Result<Response, Refusal> {
+    let state = queue.lock().ok_or(Refusal::Internal)?;
+    let (messages, consumers) = (state.ready_count(), state.consumer_count() as u64);
+    Ok(Response::Queue { name: queue.name.to_string(), messages, consumers })
+}
+
+/// `queue.declare`
+pub(super) fn declare(session: &SessionShared, declare: DeclareQueue) -> Result<Response, Refusal> {
+    let connection = &session.connection;
+    if declare.passive {
+        let queue = usable(session, &connection.vhost.routing(), &declare.name)?;
+        return describe(&queue);
+    }
+    let is_named = !declare.name.is_empty();
+    let name = if is_named {
+        declare.name.clone()
+    } else {
+        let prefix = declare.name_prefix;
+        connection.broker.new_name(if prefix.is_empty() { "amq.gen-" } else { prefix })
+    };
+    let (queue, is_new) = connection.vhost.change_routing(|routing| {
+        if let Some(known) = routing.queues.get(name.as_str()).cloned() {
+            check_equivalent(session, &known, &declare)?;
+            return Ok((known, false));
+        }
+        if is_named && name.starts_with("amq.") {
+            return Err(Refusal::access(format!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )));
+        }
+        let queue = Queue::new(Declaration {
+            id: QueueId(connection.broker.new_id()),
+            name: name.as_str().into(),
+            vhost: connection.vhost.name.clone(),
+            durable: declare.durable,
+            owner: declare.exclusive.then_some(connection.id),
+            auto_delete: declare.auto_delete,
+            is_session: false,
+            arguments: declare.arguments.clone(),
+            window_max: connection.broker.window_max(),
+        });
+        routing.queues.insert(queue.name.clone(), queue.clone());
+        Ok((queue, true))
+    })?;
+    if is_new {
+        connection.broker.register(&queue);
+        connection.own(&queue);
+    }
+    describe(&queue)
+}
+
+/// Whether declaring `known` again like this changes nothing: exclusive access first, then
+/// durable, auto-delete and arguments, as RabbitMQ checks.
+fn check_equivalent(
+    session: &SessionShared,
+    known: &Queue,
+    declare: &DeclareQueue,
+) -> Result<(), Refusal> {
+    let connection = &session.connection;
+    if !known.is_open_to(Some(connection.id))
+        || known.is_session
+        || known.owner.is_some() != declare.exclusive
+    {
+        return Err(locked(session, &known.name));
+    }
+    for (argument, received, current) in [
+        ("durable", declare.durable, known.durable),
+        ("auto_delete", declare.auto_delete, known.auto_delete),
+    ] {
+        if received != current {
+            let (name, vhost) = (&known.name, &known.vhost);
+            return Err(Refusal::precondition(format!(
+                "inequivalent arg '{argument}' for queue '{name}' in vhost '{vhost}': received \
+                 '{received}' but current is '{current}'"
+            )));
+        }
+    }
+    super::arguments::check_equivalent(
+        &known.name,
+        &known.vhost,
+        &declare.arguments,
+        &known.arguments,
+    )
+}
+
+/// `queue.delete`
+pub(super) fn delete(
+    session: &SessionShared,
+    name: &str,
+    if_unused: bool,
+    if_empty: bool,
+) -> Result<Response, Refusal> {
+    let connection = &session.connection;
+    let queue = match usable(session, &connection.vhost.routing(), name) {
+        Ok(queue) => queue,
+        Err(Refusal::NotFound { .. }) => return Ok(Response::Count(0)),
+        Err(refusal) => return Err(refusal),
+    };
+    connection.vhost.change_routing(|routing| {
+        let state = queue.lock().ok_or(Refusal::Internal)?;
+        let fails = |why: &str| {
+            let vhost = &queue.vhost;
+            Err(Refusal::precondition(format!("queue '{name}' in vhost '{vhost}' {why}")))
+        };
+        if if_unused && state.consumer_count() > 0 {
+            return fails("in use");
+        }
+        if if_empty && state.ready_count() > 0 {
+            return fails("not empty");
+        }
+        drop(state);
+        routing.remove_queue(&queue.name, queue.id);
+        Ok(())
+    })?;
+    connection.disown(&queue);
+    let mut effects = Effects::default();
+    let count = connection.broker.end_queue(&queue, &mut effects);
+    connection.broker.finish(&mut effects);
+    Ok(Response::Count(count))
+}
+
+/// `queue.purge`
+pub(super) fn purge(session: &SessionShared, name: &str) -> Result<Response, Refusal> {
+    let connection = &session.connection;
+    let queue = usable(session, &connection.vhost.routing(), name)?;
+    let mut effects = Effects::default();
+    let mut state = queue.lock().ok_or(Refusal::Internal)?;
+    let (count, garbage) = state.purge(&mut effects);
+    drop(state);
+    connection.broker.discard(garbage);
+    connection.broker.finish(&mut effects);
+    Ok(Response::Count(count))
+}

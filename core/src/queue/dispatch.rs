@@ -1,0 +1,174 @@
+//! Who gets what: round robin over the consumers that can take, those of the highest priority
+//! first, in runs under a backlog and one by one when the queue is nearly empty.
+
+use std::sync::Arc;
+
+use super::ready::Front;
+use super::state::State;
+use super::{Effects, Queue};
+use crate::{Delivery, DeliveryId, Event, Outbox};
+
+/// Ready messages from which on consumers are served in runs: below, fairness counts more than
+/// the cost of changing over.
+const BACKLOG: u64 = 64;
+
+/// The longest run one consumer gets while another waits.
+const RUN_MAX: u32 = 16;
+
+impl State {
+    /// Hands ready messages to consumers until either runs out.
+    pub(crate) fn dispatch(&mut self, queue: &Arc<Queue>, effects: &mut Effects) {
+        if self.order.is_empty() {
+            return;
+        }
+        loop {
+            self.deliver(effects);
+            if !self.flush(queue, effects) {
+                break;
+            }
+        }
+        self.read_ahead(effects);
+        #[cfg(any(test, debug_assertions))]
+        self.check();
+    }
+
+    fn deliver(&mut self, effects: &mut Effects) {
+        loop {
+            let bytes = match self.ready.front() {
+                Front::Resident { bytes } => bytes,
+                Front::Empty => return,
+                Front::Paged => {
+                    if !self.has_taker_with_credit() {
+                        return;
+                    }
+                    let wanted = self.ready.refill(self.window_max.unwrap_or(usize::MAX));
+                    effects.read(self.id, wanted);
+                    if self.ready.front() == Front::Paged {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let run_max = if self.ready.len() > BACKLOG { RUN_MAX } else { 1 };
+            let Some(place) = self.choose(self.run >= run_max) else { return };
+            self.hand_over(place, bytes, effects);
+        }
+    }
+
+    fn has_taker_with_credit(&self) -> bool {
+        self.order
+            .iter()
+            .any(|place| self.takers[*place as usize].as_ref().is_some_and(super::Taker::can_take))
+    }
+
+    /// The next consumer that can take. `next` asks for a change if another can.
+    fn choose(&mut self, next: bool) -> Option<u32> {
+        let count = self.order.len();
+        if self.cursor >= count {
+            self.cursor = 0;
+        }
+        let start = if next { self.cursor + 1 } else { self.cursor };
+        let mut best: Option<(usize, i64)> = None;
+        for step in 0..count {
+            let at = (start + step) % count;
+            let Some(taker) = self.takers[self.order[at] as usize].as_ref() else { continue };
+            let Some(consumer) = taker.consumer.as_ref().filter(|_| taker.can_take()) else {
+                continue;
+            };
+            if best.is_none_or(|(_, priority)| consumer.priority > priority) {
+                best = Some((at, consumer.priority));
+            }
+            if self.is_uniform(consumer.priority) {
+                break;
+            }
+        }
+        let (at, _) = best?;
+        self.run = if at != self.cursor || next { 1 } else { self.run + 1 };
+        self.cursor = at;
+        Some(self.order[at])
+    }
+
+    /// Whether no consumer has a higher priority: `order` is sorted by it.
+    fn is_uniform(&self, priority: i64) -> bool {
+        let first = self.order.first().and_then(|place| self.takers[*place as usize].as_ref());
+        first.and_then(|taker| taker.consumer.as_ref()).is_none_or(|c| c.priority <= priority)
+    }
+
+    fn hand_over(&mut self, place: u32, bytes: usize, effects: &mut Effects) {
+        let Some((entry, message)) = self.ready.pop() else { return };
+        let redelivered = entry.attempts > 0;
+        let retained = entry.retained;
+        let Some(taker) = self.takers[place as usize].as_ref() else { return };
+        let protocol = taker.protocol();
+        let no_ack = taker.consumer.as_ref().is_none_or(|consumer| consumer.no_ack);
+        let (slot, generation) = if no_ack {
+            if let Some(position) = entry.position {
+                effects.settle(self.id, position, 1);
+            }
+            effects.counters.of(protocol).delivered_no_ack += 1;
+            (u32::MAX, 0)
+        } else {
+            effects.counters.of(protocol).delivered += 1;
+            self.keep(entry, &message, place)
+        };
+        effects.counters.of(protocol).redelivered += u64::from(redelivered);
+        let Some(taker) = self.takers[place as usize].as_mut() else { return };
+        let queue = taker.queue_index;
+        let session = taker.session.id();
+        let Some(consumer) = taker.consumer.as_mut() else { return };
+        if consumer.pending.is_empty() {
+            self.served.push(place);
+        }
+        consumer.pending.push(Event::Delivery(Delivery {
+            session,
+            consumer: consumer.id,
+            delivery: DeliveryId { queue, slot, generation },
+            message,
+            redelivered,
+            retained,
+        }));
+        consumer.pending_bytes += Outbox::delivery_cost(bytes);
+        // Its outbox is asked once a message, without its lock; a full one is waited for in flush.
+        if !taker.session.outbox().has_room(consumer.pending_bytes) {
+            consumer.waits_for_room = true;
+        }
+    }
+
+    /// Moves what was delivered into the outboxes, one lock each. True when a consumer that was
+    /// to wait for room turned out to have it.
+    fn flush(&mut self, queue: &Arc<Queue>, effects: &mut Effects) -> bool {
+        let mut again = false;
+        for place in self.served.drain(..) {
+            let Some(taker) = self.takers[place as usize].as_mut() else { continue };
+            let outbox = taker.session.outbox().clone();
+            let Some(consumer) = taker.consumer.as_mut() else { continue };
+            outbox.push(&mut consumer.pending, std::mem::take(&mut consumer.pending_bytes));
+            effects.touch(&outbox);
+            if consumer.waits_for_room && !outbox.wait_for_room(queue) {
+                consumer.waits_for_room = false;
+                again = true;
+            }
+        }
+        again
+    }
+
+    /// Reads the window on before it runs dry.
+    fn read_ahead(&mut self, effects: &mut Effects) {
+        if let Some(window_max) = self.window_max
+            && self.ready.window_len() <= window_max / 2
+            && self.has_taker_with_credit()
+        {
+            let wanted = self.ready.refill(window_max);
+            effects.read(self.id, wanted);
+        }
+    }
+
+    /// The outboxes of its consumers may have room again. The caller dispatches afterwards.
+    pub(crate) fn room(&mut self) {
+        for taker in self.takers.iter_mut().flatten() {
+            if let Some(consumer) = taker.consumer.as_mut() {
+                consumer.waits_for_room = false;
+            }
+        }
+    }
+}

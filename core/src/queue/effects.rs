@@ -1,0 +1,74 @@
+//! What work on queues leaves to be done once no lock is held.
+
+use std::sync::Arc;
+
+use crate::counters::Counters;
+use crate::log::{Log, Position, Settled};
+use crate::{Outbox, QueueId};
+
+/// Collected under queue locks, carried out by [`Effects::finish`] after the last one is released
+/// (performance rule 3).
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Outboxes that got something.
+    touched: Vec<Arc<Outbox>>,
+    /// Messages that left durable queues.
+    settled: Vec<Settled>,
+    /// Messages to be read back.
+    reads: Vec<(QueueId, Vec<Position>)>,
+    /// What happened.
+    pub(crate) counters: Counters,
+}
+
+impl Effects {
+    /// Notes that `outbox` got something.
+    pub(crate) fn touch(&mut self, outbox: &Arc<Outbox>) {
+        if !self.touched.iter().rev().take(8).any(|known| Arc::ptr_eq(known, outbox)) {
+            self.touched.push(outbox.clone());
+        }
+    }
+
+    /// Notes that messages left a queue.
+    pub(crate) fn settle(&mut self, queue: QueueId, first: Position, count: u64) {
+        if let Some(run) = self.settled.last_mut()
+            && run.queue == queue
+            && run.first.plus(run.count) == first
+        {
+            run.count += count;
+            return;
+        }
+        self.settled.push(Settled { queue, first, count });
+    }
+
+    /// Notes that messages must be read.
+    pub(crate) fn read(&mut self, queue: QueueId, positions: Vec<Position>) {
+        if !positions.is_empty() {
+            self.reads.push((queue, positions));
+        }
+    }
+
+    /// Tells the log. No lock is held here.
+    pub(crate) fn log(&mut self, log: &dyn Log) {
+        if !self.settled.is_empty() {
+            log.release(&self.settled);
+            self.settled.clear();
+        }
+        for (queue, positions) in self.reads.drain(..) {
+            log.read(queue, positions);
+        }
+    }
+
+    /// Wakes every driver that has something to fetch, once.
+    pub(crate) fn wake(&mut self) {
+        for outbox in self.touched.drain(..) {
+            outbox.wake();
+        }
+    }
+}
+
+/// A panic between touching and waking must not leave a connection asleep.
+impl Drop for Effects {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}

@@ -1,0 +1,386 @@
+//! The transitions of a queue. Every one is a method of [`State`], under the queue's lock.
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::Effects;
+use super::ready::{Entry, Front, Ready};
+use super::taker::{Consumer, Taker};
+use super::unsettled::{Slab, Unsettled};
+use crate::log::Position;
+use crate::session::SessionShared;
+use crate::{DeliveryId, Message, Outcome, QueueId};
+
+/// What changes in a queue.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) id: QueueId,
+    pub(super) ready: Ready,
+    pub(super) unsettled: Slab,
+    /// Consumers and getters by place; a place is free once nothing of it is unsettled.
+    pub(super) takers: Vec<Option<Taker>>,
+    /// Places of attached consumers, those of the highest priority first.
+    pub(super) order: Vec<u32>,
+    /// Where in `order` the next message goes.
+    pub(super) cursor: usize,
+    /// How many messages in a row the consumer at `cursor` got.
+    pub(super) run: u32,
+    /// Places that got something in the dispatch under way.
+    pub(super) served: Vec<u32>,
+    /// Who waits for a single message to be read.
+    getters: Vec<Waker>,
+    next_arrival: u64,
+    /// See [`super::Declaration::window_max`].
+    pub(super) window_max: Option<usize>,
+    /// It is no more: pushes count as not routed, settlements do nothing.
+    pub(crate) deleted: bool,
+    /// A consumer was attached once (auto-delete).
+    pub(crate) had_consumer: bool,
+}
+
+/// One settlement on its way into a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) outcome: Outcome,
+}
+
+impl Settlement {
+    pub(crate) const fn new(delivery: DeliveryId, outcome: Outcome) -> Self {
+        Self { slot: delivery.slot, generation: delivery.generation, outcome }
+    }
+}
+
+/// What a purged or deleted queue held, to be dropped in slices off the hot threads.
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    ready: Ready,
+    unsettled: Vec<Unsettled>,
+}
+
+impl Garbage {
+    /// Whether there is nothing left to drop.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.unsettled.is_empty()
+    }
+
+    /// Drops about `count` of what is left. Returns how many.
+    pub(crate) fn drop_some(&mut self, count: usize) -> usize {
+        let before = self.unsettled.len();
+        self.unsettled.truncate(before.saturating_sub(count));
+        before - self.unsettled.len() + self.ready.drop_some(count)
+    }
+}
+
+/// A message taken with `get`.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) delivery: (u32, u32),
+    pub(crate) message: Message,
+    pub(crate) redelivered: bool,
+    pub(crate) remaining: u64,
+}
+
+impl State {
+    pub(super) fn new(id: QueueId, window_max: Option<usize>) -> Self {
+        Self {
+            id,
+            ready: Ready::default(),
+            unsettled: Slab::default(),
+            takers: Vec::new(),
+            order: Vec::new(),
+            cursor: 0,
+            run: 0,
+            served: Vec::new(),
+            getters: Vec::new(),
+            next_arrival: 0,
+            window_max,
+            deleted: false,
+            had_consumer: false,
+        }
+    }
+
+    /// Messages ready.
+    pub(crate) fn ready_count(&self) -> u64 {
+        self.ready.len()
+    }
+
+    /// Deliveries unsettled.
+    pub(crate) fn unsettled_count(&self) -> usize {
+        self.unsettled.len()
+    }
+
+    /// Consumers attached.
+    pub(crate) fn consumer_count(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Appends a message. False when the queue is deleted. The caller dispatches afterwards.
+    pub(crate) fn push(
+        &mut self,
+        queue: &Arc<super::Queue>,
+        message: &Message,
+        position: Option<Position>,
+        retained: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.deleted {
+            return false;
+        }
+        let mut page = false;
+        if let Some(window_max) = self.window_max.filter(|_| position.is_some()) {
+            if self.ready.window_len() >= window_max {
+                // Nothing that a consumer could have at once goes through the log.
+                self.dispatch(queue, effects);
+            }
+            page = self.order.is_empty() || self.ready.window_len() >= window_max;
+        }
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        let message = Some(message.clone());
+        self.ready.push(Entry { arrival, position, message, attempts: 0, retained }, page);
+        true
+    }
+
+    /// Settles one delivery. Stale ones do nothing. The caller dispatches afterwards.
+    pub(crate) fn settle(&mut self, settlement: Settlement, effects: &mut Effects) {
+        let Some(entry) = self.unsettled.remove(settlement.slot, settlement.generation) else {
+            return;
+        };
+        let Some(taker) = self.takers.get_mut(entry.taker as usize).and_then(Option::as_mut) else {
+            debug_assert!(false, "an unsettled delivery has a taker");
+            return;
+        };
+        taker.unsettled -= 1;
+        taker.session.settled(1);
+        let counts = effects.counters.of(taker.protocol());
+        match settlement.outcome {
+            Outcome::Accepted => counts.acknowledged += 1,
+            Outcome::Rejected => counts.rejected += 1,
+            Outcome::Requeued => counts.requeued += 1,
+        }
+        let place = entry.taker;
+        if settlement.outcome == Outcome::Requeued {
+            self.put_back(entry);
+        } else if let Some(position) = entry.position {
+            effects.settle(self.id, position, 1);
+        }
+        self.forget_idle(place);
+    }
+
+    fn put_back(&mut self, entry: Unsettled) {
+        self.ready.put_back(Entry {
+            arrival: entry.arrival,
+            position: entry.position,
+            message: entry.message,
+            attempts: entry.attempts.saturating_add(1),
+            retained: entry.retained,
+        });
+    }
+
+    /// Frees a taker's place once it is detached and owes nothing.
+    fn forget_idle(&mut self, place: u32) {
+        let slot = &mut self.takers[place as usize];
+        if slot.as_ref().is_some_and(|taker| {
+            taker.unsettled == 0 && taker.consumer.as_ref().is_none_or(|known| known.detached)
+        }) {
+            *slot = None;
+        }
+    }
+
+    fn add_taker(&mut self, taker: Taker) -> u32 {
+        let place = self.takers.iter().position(Option::is_none).unwrap_or(self.takers.len());
+        if place == self.takers.len() {
+            self.takers.push(None);
+        }
+        self.takers[place] = Some(taker);
+        u32::try_from(place).expect("takers are fewer than sessions")
+    }
+
+    /// Attaches a consumer without credit. Returns its place.
+    pub(crate) fn attach(&mut self, taker: Taker) -> u32 {
+        self.had_consumer = true;
+        let place = self.add_taker(taker);
+        self.order.push(place);
+        let takers = &self.takers;
+        let priority = |place: &u32| {
+            let taker = takers[*place as usize].as_ref();
+            std::cmp::Reverse(taker.and_then(|taker| taker.consumer.as_ref()).map(|c| c.priority))
+        };
+        self.order.sort_by_key(priority);
+        place
+    }
+
+    /// The consumer at `place`, if it is still that of `session`.
+    pub(crate) fn consumer_mut(
+        &mut self,
+        place: u32,
+        session: &Arc<SessionShared>,
+    ) -> Option<&mut Consumer> {
+        let taker = self.takers.get_mut(place as usize)?.as_mut()?;
+        if !Arc::ptr_eq(&taker.session, session) {
+            return None;
+        }
+        taker.consumer.as_mut()
+    }
+
+    /// Whether a consumer has the queue to itself.
+    pub(crate) fn has_exclusive_consumer(&self) -> bool {
+        let consumers = self.takers.iter().flatten().filter_map(|taker| taker.consumer.as_ref());
+        consumers.into_iter().any(|consumer| consumer.exclusive && !consumer.detached)
+    }
+
+    /// Detaches a consumer: no more deliveries. What it has stays unsettled.
+    pub(crate) fn detach(&mut self, place: u32, session: &Arc<SessionShared>) {
+        let Some(consumer) = self.consumer_mut(place, session) else { return };
+        consumer.detached = true;
+        self.order.retain(|known| *known != place);
+        self.cursor = 0;
+        self.forget_idle(place);
+        if self.order.is_empty() && self.window_max.is_some() {
+            self.ready.evict();
+        }
+    }
+
+    /// Ends everything of a session here: detaches, and puts back what it has not settled. The
+    /// caller dispatches afterwards.
+    pub(crate) fn end_session(&mut self, session: &Arc<SessionShared>) {
+        for place in 0..u32::try_from(self.takers.len()).unwrap_or(u32::MAX) {
+            let taker = self.takers[place as usize].as_ref();
+            if !taker.is_some_and(|taker| Arc::ptr_eq(&taker.session, session)) {
+                continue;
+            }
+            for entry in self.unsettled.remove_of(place) {
+                self.put_back(entry);
+            }
+            if let Some(taker) = self.takers[place as usize].as_mut() {
+                session.settled(std::mem::take(&mut taker.unsettled));
+            }
+            self.detach(place, session);
+            self.forget_idle(place);
+        }
+    }
+
+    /// Takes the message at the head for a session; `None` when none is ready. With
+    /// `queue_index` the delivery waits for its settlement. Pending while the message is read.
+    pub(crate) fn get(
+        &mut self,
+        session: &Arc<SessionShared>,
+        queue_index: Option<u32>,
+        waker: &Waker,
+        effects: &mut Effects,
+    ) -> Poll<Option<Taken>> {
+        if self.ready.front() == Front::Paged {
+            effects.read(self.id, self.ready.refill(1));
+        }
+        if self.ready.front() == Front::Paged {
+            self.getters.push(waker.clone());
+            return Poll::Pending;
+        }
+        let Some((entry, message)) = self.ready.pop() else { return Poll::Ready(None) };
+        let redelivered = entry.attempts > 0;
+        let delivery = match queue_index {
+            Some(queue_index) => {
+                let place = self.getter(session, queue_index);
+                self.keep(entry, &message, place)
+            }
+            None => {
+                if let Some(position) = entry.position {
+                    effects.settle(self.id, position, 1);
+                }
+                (u32::MAX, 0)
+            }
+        };
+        let counts = effects.counters.of(session.protocol());
+        counts.gotten += 1;
+        counts.redelivered += u64::from(redelivered);
+        let remaining = self.ready.len();
+        Poll::Ready(Some(Taken { delivery, message, redelivered, remaining }))
+    }
+
+    /// The place of a session that takes single messages.
+    fn getter(&mut self, session: &Arc<SessionShared>, queue_index: u32) -> u32 {
+        let known = self.takers.iter().position(|taker| {
+            taker.as_ref().is_some_and(|taker| {
+                taker.consumer.is_none() && Arc::ptr_eq(&taker.session, session)
+            })
+        });
+        match known.and_then(|place| u32::try_from(place).ok()) {
+            Some(place) => place,
+            None => self.add_taker(Taker {
+                session: session.clone(),
+                queue_index,
+                consumer: None,
+                unsettled: 0,
+            }),
+        }
+    }
+
+    /// Keeps a delivery until it is settled. A body that the log has is not kept.
+    pub(super) fn keep(&mut self, entry: Entry, message: &Message, place: u32) -> (u32, u32) {
+        if let Some(taker) = self.takers[place as usize].as_mut() {
+            taker.unsettled += 1;
+            taker.session.took(1);
+        }
+        let is_readable = self.window_max.is_some() && entry.position.is_some();
+        self.unsettled.insert(Unsettled {
+            arrival: entry.arrival,
+            position: entry.position,
+            message: (!is_readable).then(|| message.clone()),
+            taker: place,
+            attempts: entry.attempts,
+            retained: entry.retained,
+        })
+    }
+
+    /// A read is done. The caller dispatches afterwards, and wakes those returned once it holds
+    /// no lock.
+    pub(crate) fn read_done(&mut self, messages: Vec<(Position, Message)>) -> Vec<Waker> {
+        for (position, message) in messages {
+            self.ready.read_done(position, message);
+        }
+        std::mem::take(&mut self.getters)
+    }
+
+    /// Drops what is ready. Returns how many that were, and what is left to be dropped.
+    pub(crate) fn purge(&mut self, effects: &mut Effects) -> (u64, Garbage) {
+        let count = self.ready.len();
+        for (first, count) in self.ready.positions() {
+            effects.settle(self.id, first, count);
+        }
+        let ready = std::mem::take(&mut self.ready);
+        (count, Garbage { ready, unsettled: Vec::new() })
+    }
+
+    /// Ends the queue. Returns what was ready, who consumed, and what is left to be dropped.
+    pub(crate) fn delete(&mut self, effects: &mut Effects) -> (u64, Vec<Taker>, Garbage) {
+        let (count, mut garbage) = self.purge(effects);
+        let unsettled = self.unsettled.remove_all();
+        for position in unsettled.iter().filter_map(|entry| entry.position) {
+            effects.settle(self.id, position, 1);
+        }
+        garbage.unsettled = unsettled;
+        self.deleted = true;
+        self.order.clear();
+        let takers: Vec<Taker> = self.takers.drain(..).flatten().collect();
+        for taker in &takers {
+            taker.session.settled(taker.unsettled);
+        }
+        (count, takers.into_iter().filter(Taker::is_attached).collect(), garbage)
+    }
+
+    /// C-1 and C-3: see `ready`; and every unsettled delivery has a taker that counts it.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check(&self) {
+        self.ready.check();
+        let mut owed = vec![0u32; self.takers.len()];
+        for entry in self.unsettled.iter() {
+            owed[entry.taker as usize] += 1;
+        }
+        for (taker, owed) in self.takers.iter().zip(owed) {
+            let counted = taker.as_ref().map_or(0, |taker| taker.unsettled);
+            assert_eq!(counted, owed, "C-1: takers count what they have not settled");
+        }
+    }
+}

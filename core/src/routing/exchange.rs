@@ -1,0 +1,174 @@
+//! One exchange: its properties, its bindings, and how it finds the targets of a key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::target::{Target, TargetId, Targets};
+use super::topic::Trie;
+use crate::Table;
+use crate::address::Pattern;
+use crate::hash::NameMap;
+
+/// How an exchange chooses (AMQP 0-9-1, section 3.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExchangeKind {
+    /// The binding key equals the routing key.
+    Direct,
+    /// Everything.
+    Fanout,
+    /// The binding key is a pattern.
+    Topic,
+}
+
+impl ExchangeKind {
+    /// As declarations name it.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "direct" => Some(Self::Direct),
+            "fanout" => Some(Self::Fanout),
+            "topic" => Some(Self::Topic),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+        }
+    }
+}
+
+/// What tells two bindings between the same ends apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BindingKey {
+    /// As the client wrote it.
+    pub(crate) key: Box<str>,
+    /// Set for MQTT filters, which are not to be read as AMQP patterns.
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) arguments: Table,
+}
+
+impl BindingKey {
+    pub(crate) fn new(key: &str, arguments: Table) -> Self {
+        Self { key: key.into(), pattern: None, arguments }
+    }
+
+    /// The binding of an MQTT filter.
+    pub(crate) fn of_filter(pattern: Pattern) -> Self {
+        let key = pattern.to_binding_key().into();
+        Self { key, pattern: Some(pattern), arguments: Table::default() }
+    }
+
+    fn pattern(&self) -> Pattern {
+        self.pattern.clone().unwrap_or_else(|| Pattern::from_key(&self.key))
+    }
+}
+
+#[derive(Debug)]
+enum Matcher {
+    Direct(NameMap<Box<str>, Targets>),
+    Fanout(Targets),
+    Topic(Box<Trie>),
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    pub(crate) arguments: Table,
+    /// Every binding by what it leads to.
+    bindings: BTreeMap<TargetId, Vec<BindingKey>>,
+    table: Matcher,
+}
+
+impl Exchange {
+    pub(super) fn new(name: Arc<str>, kind: ExchangeKind, hasher: &ahash::RandomState) -> Self {
+        let table = match kind {
+            ExchangeKind::Direct => Matcher::Direct(NameMap::with_hasher(hasher.clone())),
+            ExchangeKind::Fanout => Matcher::Fanout(Targets::default()),
+            ExchangeKind::Topic => Matcher::Topic(Box::new(Trie::new(hasher))),
+        };
+        Self {
+            name,
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: Table::default(),
+            bindings: BTreeMap::new(),
+            table,
+        }
+    }
+
+    /// Every binding.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = (&TargetId, &BindingKey)> {
+        self.bindings.iter().flat_map(|(target, keys)| keys.iter().map(move |key| (target, key)))
+    }
+
+    pub(super) fn has_binding_of(&self, target: &TargetId) -> bool {
+        self.bindings.contains_key(target)
+    }
+
+    pub(super) fn bind(&mut self, target: &Target, key: BindingKey) {
+        let known = self.bindings.entry(target.id()).or_default();
+        if known.contains(&key) {
+            return;
+        }
+        match &mut self.table {
+            Matcher::Direct(keys) => keys.entry(key.key.clone()).or_default().add(target),
+            Matcher::Fanout(targets) => targets.add(target),
+            Matcher::Topic(trie) => trie.entry(&key.pattern()).add(target),
+        }
+        known.push(key);
+    }
+
+    pub(super) fn unbind(&mut self, target: &TargetId, key: &BindingKey) {
+        let Some(known) = self.bindings.get_mut(target) else { return };
+        let Some(at) = known.iter().position(|binding| binding == key) else { return };
+        known.swap_remove(at);
+        if known.is_empty() {
+            self.bindings.remove(target);
+        }
+        self.remove_from_table(target, key);
+    }
+
+    pub(super) fn unbind_all(&mut self, target: &TargetId) {
+        for key in self.bindings.remove(target).unwrap_or_default() {
+            self.remove_from_table(target, &key);
+        }
+    }
+
+    fn remove_from_table(&mut self, target: &TargetId, key: &BindingKey) {
+        match &mut self.table {
+            Matcher::Direct(keys) => {
+                if let Some(targets) = keys.get_mut(&key.key) {
+                    targets.remove(target);
+                    if targets.is_empty() {
+                        keys.remove(&key.key);
+                    }
+                }
+            }
+            Matcher::Fanout(targets) => targets.remove(target),
+            Matcher::Topic(trie) => trie.change(&key.pattern(), |targets| targets.remove(target)),
+        }
+    }
+
+    /// Calls `found` with every target of `key`, some perhaps more than once.
+    pub(super) fn route(&self, key: &str, mut found: impl FnMut(&Target)) {
+        match &self.table {
+            Matcher::Direct(keys) => {
+                keys.get(key).into_iter().flat_map(Targets::iter).for_each(found);
+            }
+            Matcher::Fanout(targets) => targets.iter().for_each(found),
+            Matcher::Topic(trie) => {
+                trie.matches(key, |targets| targets.iter().for_each(&mut found))
+            }
+        }
+    }
+}

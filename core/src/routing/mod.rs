@@ -1,0 +1,170 @@
+//! Which queues and subscribers a message goes to.
+//!
+//! One [`Routing`] a vhost, behind its lock, changed in place and never in time proportional to
+//! its size. `target` is what bindings lead to, `topic` the trie, `exchange` one exchange, `route`
+//! the resolved answer that workers cache, checked against the vhost's routing version.
+
+mod cache;
+mod exchange;
+mod route;
+mod target;
+mod topic;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::hash::NameMap;
+use crate::queue::Queue;
+use crate::{QueueId, Refusal, Table};
+
+pub(crate) use cache::{Place, RouteCache};
+pub(crate) use exchange::{BindingKey, Exchange, ExchangeKind};
+pub(crate) use route::Route;
+pub(crate) use target::{Subscriber, Target, TargetId};
+
+/// The exchange that MQTT topics and STOMP `/topic` destinations live in.
+pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
+
+/// Exchanges, queues by name, and the bindings between them.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    vhost: Arc<str>,
+    hasher: ahash::RandomState,
+    pub(crate) exchanges: NameMap<Arc<str>, Exchange>,
+    pub(crate) queues: NameMap<Arc<str>, Arc<Queue>>,
+    /// Which exchanges a target is bound to, so that its end need not search them all.
+    bound_to: NameMap<TargetId, BTreeSet<Arc<str>>>,
+}
+
+impl Routing {
+    pub(crate) fn new(vhost: Arc<str>, hasher: &ahash::RandomState) -> Self {
+        let mut routing = Self {
+            vhost,
+            hasher: hasher.clone(),
+            exchanges: NameMap::with_hasher(hasher.clone()),
+            queues: NameMap::with_hasher(hasher.clone()),
+            bound_to: NameMap::with_hasher(hasher.clone()),
+        };
+        for (name, kind, internal) in [
+            ("amq.direct", ExchangeKind::Direct, false),
+            ("amq.fanout", ExchangeKind::Fanout, false),
+            (TOPIC_EXCHANGE, ExchangeKind::Topic, false),
+            ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+        ] {
+            routing.add_exchange(name, kind, true, false, internal, Table::default());
+        }
+        routing
+    }
+
+    /// Adds an exchange; the caller has checked that there is none of that name.
+    pub(crate) fn add_exchange(
+        &mut self,
+        name: &str,
+        kind: ExchangeKind,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Table,
+    ) {
+        let name: Arc<str> = name.into();
+        let mut exchange = Exchange::new(name.clone(), kind, &self.hasher);
+        exchange.durable = durable;
+        exchange.auto_delete = auto_delete;
+        exchange.internal = internal;
+        exchange.arguments = arguments;
+        self.exchanges.insert(name, exchange);
+    }
+
+    /// The exchange of that name.
+    pub(crate) fn exchange(&self, name: &str) -> Result<&Exchange, Refusal> {
+        self.exchanges.get(name).ok_or_else(|| Refusal::no_exchange(name, &self.vhost))
+    }
+
+    /// The queue of that name.
+    pub(crate) fn queue(&self, name: &str) -> Result<&Arc<Queue>, Refusal> {
+        self.queues.get(name).ok_or_else(|| Refusal::no_queue(name, &self.vhost))
+    }
+
+    /// Binds `target` to `source`; binding it again the same way is no change.
+    pub(crate) fn bind(
+        &mut self,
+        source: &str,
+        target: &Target,
+        key: BindingKey,
+    ) -> Result<(), Refusal> {
+        let exchange = self
+            .exchanges
+            .get_mut(source)
+            .ok_or_else(|| Refusal::no_exchange(source, &self.vhost))?;
+        exchange.bind(target, key);
+        let name = exchange.name.clone();
+        self.bound_to.entry(target.id()).or_default().insert(name);
+        Ok(())
+    }
+
+    /// Unbinds; what was not bound is no error. Ends `source` when it was its last binding and it
+    /// is auto-delete.
+    pub(crate) fn unbind(&mut self, source: &str, target: &TargetId, key: &BindingKey) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        exchange.unbind(target, key);
+        if !exchange.has_binding_of(target)
+            && let Some(sources) = self.bound_to.get_mut(target)
+        {
+            sources.remove(source);
+            if sources.is_empty() {
+                self.bound_to.remove(target);
+            }
+        }
+        self.end_if_unused(source);
+    }
+
+    /// Removes every binding that leads to `target`.
+    pub(crate) fn forget_target(&mut self, target: &TargetId) {
+        for source in self.bound_to.remove(target).unwrap_or_default() {
+            if let Some(exchange) = self.exchanges.get_mut(&source) {
+                exchange.unbind_all(target);
+            }
+            self.end_if_unused(&source);
+        }
+    }
+
+    fn end_if_unused(&mut self, name: &str) {
+        let is_unused = self
+            .exchanges
+            .get(name)
+            .is_some_and(|exchange| exchange.auto_delete && exchange.bindings().next().is_none());
+        if is_unused {
+            self.remove_exchange(name);
+        }
+    }
+
+    /// Removes an exchange, its bindings and those that lead to it. A chain of auto-delete
+    /// exchanges ends one after the other, without recursion: clients choose its length.
+    pub(crate) fn remove_exchange(&mut self, name: &str) {
+        let mut ended = vec![Arc::<str>::from(name)];
+        while let Some(name) = ended.pop() {
+            let Some(exchange) = self.exchanges.remove(&name) else { continue };
+            for (target, _) in exchange.bindings() {
+                if let Some(sources) = self.bound_to.get_mut(target) {
+                    sources.remove(&name);
+                }
+            }
+            let target = TargetId::Exchange(name);
+            for source in self.bound_to.remove(&target).unwrap_or_default() {
+                let Some(exchange) = self.exchanges.get_mut(&source) else { continue };
+                exchange.unbind_all(&target);
+                if exchange.auto_delete && exchange.bindings().next().is_none() {
+                    ended.push(source);
+                }
+            }
+        }
+    }
+
+    /// Removes a queue's name and every binding that leads to it.
+    pub(crate) fn remove_queue(&mut self, name: &str, id: QueueId) {
+        if self.queues.get(name).is_some_and(|queue| queue.id == id) {
+            self.queues.remove(name);
+        }
+        self.forget_target(&TargetId::Queue(id));
+    }
+}

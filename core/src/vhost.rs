@@ -1,0 +1,81 @@
+//! A virtual host: one namespace of exchanges, queues, MQTT sessions and retained messages.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::Refusal;
+use crate::hash::NameMap;
+use crate::retained::Retained;
+use crate::routing::{Place, Route, RouteCache, Routing};
+use crate::session::SessionShared;
+
+/// One virtual host.
+#[derive(Debug)]
+pub(crate) struct Vhost {
+    pub(crate) name: Arc<str>,
+    /// A number for caches.
+    pub(crate) index: u32,
+    /// Guards exchanges, queues by name, and bindings. The first lock in the order: routing,
+    /// queue, outbox.
+    routing: RwLock<Routing>,
+    /// Moves with every change of routing that a cached route could show.
+    version: AtomicU64,
+    /// Guards the last value of each address. A leaf.
+    retained: Mutex<Retained>,
+    /// Guards who holds which client identifier. A leaf.
+    clients: Mutex<NameMap<Arc<str>, Arc<SessionShared>>>,
+}
+
+impl Vhost {
+    pub(crate) fn new(name: &str, index: u32, hasher: &ahash::RandomState) -> Arc<Self> {
+        let name: Arc<str> = name.into();
+        Arc::new(Self {
+            routing: RwLock::new(Routing::new(name.clone(), hasher)),
+            name,
+            index,
+            version: AtomicU64::new(1),
+            retained: Mutex::default(),
+            clients: Mutex::new(NameMap::with_hasher(hasher.clone())),
+        })
+    }
+
+    /// Routing, to look at.
+    pub(crate) fn routing(&self) -> RwLockReadGuard<'_, Routing> {
+        self.routing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Routing, to change. Cached routes are rechecked afterwards.
+    pub(crate) fn change_routing<T>(&self, change: impl FnOnce(&mut Routing) -> T) -> T {
+        let mut routing: RwLockWriteGuard<'_, Routing> =
+            self.routing.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut routing);
+        self.version.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Where the worker's cache has the route of `exchange` and `key`, resolved if it had it not.
+    pub(crate) fn route(
+        &self,
+        cache: &mut RouteCache,
+        exchange: &str,
+        key: &str,
+    ) -> Result<Place, Refusal> {
+        let version = self.version.load(Ordering::Acquire);
+        let (place, is_there) = cache.find(self.index, exchange, key, version);
+        if !is_there {
+            let route = Route::resolve(&self.routing(), exchange, key, version)?;
+            cache.keep(place, self.index, exchange, key, Arc::new(route));
+        }
+        Ok(place)
+    }
+
+    /// The retained messages.
+    pub(crate) fn retained(&self) -> MutexGuard<'_, Retained> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The MQTT clients.
+    pub(crate) fn clients(&self) -> MutexGuard<'_, NameMap<Arc<str>, Arc<SessionShared>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
