@@ -1,0 +1,99 @@
+//! What the broker says: messages, confirms, and bad news (S-73 to S-79).
+
+use trivium_core::{Batch, Delivery, Event, Message, Outcome, Protocol, Refusal};
+
+use super::Connection;
+use crate::destination;
+use crate::failure::Failure;
+use crate::header::{self, Side, push_decimal};
+use crate::properties;
+use crate::version::Version;
+
+/// Octets of a MESSAGE besides what is copied into it: fixed names, numbers, line ends.
+const MESSAGE_OVERHEAD_BYTES: usize = 128;
+
+/// The `destination` line of the last message: the next one has mostly the same.
+#[derive(Debug, Default)]
+pub(super) struct DestinationLine {
+    exchange: Vec<u8>,
+    key: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl DestinationLine {
+    fn of(&mut self, message: &Message, version: Version) -> &[u8] {
+        let (exchange, key) = (message.exchange_bytes(), message.routing_key_bytes());
+        if self.line.is_empty() || self.key != key || self.exchange != exchange {
+            exchange.clone_into(&mut self.exchange);
+            key.clone_into(&mut self.key);
+            let mut text = Vec::new();
+            destination::write(exchange, key, &mut text);
+            self.line.clear();
+            self.line.extend_from_slice(b"destination:");
+            header::escape(version, Side::Value, &text, &mut self.line);
+        }
+        &self.line
+    }
+}
+
+impl Connection {
+    pub(super) fn on_event(&mut self, event: Event, batch: &mut Batch<'_>) {
+        match event {
+            Event::Delivery(delivery) => self.on_delivery(&delivery, batch),
+            Event::Confirmed { through, .. } => {
+                self.receipts.confirm(through, &mut self.output);
+                self.close_when_done();
+            }
+            Event::Refused { ticket, because, .. } => {
+                let receipt = self.receipts.find(ticket);
+                self.fail(&Failure::from(&*because), receipt.as_deref());
+            }
+            // SEND is never mandatory.
+            Event::Returned { .. } => {}
+            Event::Cancelled { consumer, .. } => {
+                if let Some(subscription) = self.subscriptions.of_consumer(consumer) {
+                    let id = subscription.id.as_deref();
+                    let failure = Failure::cancelled(id, &subscription.destination);
+                    self.fail(&failure, None);
+                }
+            }
+            Event::TakenOver => self.fail(&Failure::from(&Refusal::TakenOver), None),
+            Event::Closed { because } => self.fail(&Failure::from(&*because), None),
+        }
+    }
+
+    /// The hot path out: everything but the numbers is copied.
+    fn on_delivery(&mut self, delivery: &Delivery, batch: &mut Batch<'_>) {
+        let Some(subscription) = self.subscriptions.of_consumer(delivery.consumer) else {
+            if let Some(open) = &mut self.open {
+                batch.settle(&mut open.session, delivery.delivery, Outcome::Requeued);
+            }
+            return;
+        };
+        let message = &delivery.message;
+        let body = message.body();
+        let block = match message.wire(Protocol::Stomp) {
+            Some(block) => block,
+            None => {
+                self.scratch.clear();
+                properties::encode(message.properties(), &mut self.scratch);
+                &self.scratch
+            }
+        };
+        let out = &mut self.output.bytes;
+        out.reserve(MESSAGE_OVERHEAD_BYTES + block.len() + body.len());
+        subscription.begin_message(delivery.delivery, out);
+        out.extend_from_slice(self.destination.of(message, self.version));
+        out.extend_from_slice(match delivery.redelivered {
+            false => b"\nredelivered:false\n",
+            true => b"\nredelivered:true\n",
+        });
+        header::write_block(self.version, block, out);
+        out.extend_from_slice(b"content-length:");
+        push_decimal(out, body.len() as u64);
+        out.extend_from_slice(b"\n\n");
+        out.extend_from_slice(body);
+        out.push(0);
+        self.output.end_frame();
+    }
+}

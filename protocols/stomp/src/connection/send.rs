@@ -1,0 +1,283 @@
+//! SEND: the hot path in (S-43 to S-46).
+//!
+//! One pass over the headers builds the block that travels with the message, in a buffer that is
+//! reused. The destination is read once for as long as the client repeats it.
+
+use std::collections::HashSet;
+
+use trivium_core::control::{Answer, DeclareQueue, Request};
+use trivium_core::{Batch, Body, Confirm, Draft, Published, Refusal, Session};
+
+use super::subscribe::{Subscribing, queue_to_declare};
+use super::{Connection, Declaring, Progress, Waiting, receipt_of};
+use crate::destination::{Destination, TEMPORARY_PREFIX};
+use crate::failure::Failure;
+use crate::frame::{Frame, Header};
+use crate::header;
+use crate::name::{Name, PREFIX};
+use crate::properties::PROPERTY_CODEC;
+use crate::transaction::{Pending, PendingSend};
+use crate::version::Version;
+
+/// What is reused from one SEND to the next.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    route: Route,
+    /// The headers that travel.
+    block: Vec<u8>,
+    /// Queues that this connection has declared. Bounded by `declared_queues_max`.
+    declared: HashSet<String>,
+}
+
+/// Where the last SEND went.
+#[derive(Debug, Default)]
+struct Route {
+    /// The destination as it was written; empty before the first SEND.
+    written: String,
+    exchange: String,
+    key: String,
+    /// The key names a queue that must be declared first.
+    needs_queue: bool,
+    /// A queue must be there.
+    must_route: bool,
+}
+
+/// The headers of a SEND that do not travel.
+#[derive(Debug, Default)]
+struct Head<'a> {
+    destination: Option<Header<'a>>,
+    receipt: Option<Header<'a>>,
+    transaction: Option<Header<'a>>,
+    persistent: Option<Header<'a>>,
+    /// `reply-to`, when it names a temporary queue.
+    temporary: Option<Header<'a>>,
+}
+
+impl Connection {
+    pub(super) fn on_send(
+        &mut self,
+        frame: &Frame<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Progress, Failure> {
+        let head = self.read_head(frame)?;
+        let Some(destination) = head.destination else {
+            return Err(Failure::missing_destination("SEND"));
+        };
+        self.publisher.route.turn_to(destination)?;
+        if self.publisher.route.needs_queue && !self.is_declared(frame)? {
+            return Ok(Progress::Waits);
+        }
+        if let Some(reply_to) = head.temporary
+            && !self.has_temporary(&reply_to, frame)?
+        {
+            return Ok(Progress::Waits);
+        }
+        match head.transaction {
+            Some(name) => self.add_send(&name.value(), &head, frame)?,
+            None => self.publish(&head, frame, batch)?,
+        }
+        Ok(Progress::Taken)
+    }
+
+    /// Reads the headers once: what the frame says of itself, and the block of those that travel.
+    fn read_head<'a>(&mut self, frame: &Frame<'a>) -> Result<Head<'a>, Failure> {
+        let mut head = Head::default();
+        let block = &mut self.publisher.block;
+        block.clear();
+        for header in frame.headers() {
+            match Name::of(&header.name()) {
+                Name::Destination => first(&mut head.destination, header),
+                Name::Receipt => first(&mut head.receipt, header),
+                Name::Transaction => first(&mut head.transaction, header),
+                Name::Frame => {}
+                Name::MessageId => {
+                    let body = "'message-id' is not allowed on 'SEND'.\n";
+                    return Err(Failure::new("Invalid header", body));
+                }
+                Name::Reserved => {
+                    block.extend_from_slice(PREFIX.as_bytes());
+                    header.write_line(block);
+                }
+                Name::Persistent => {
+                    first(&mut head.persistent, header);
+                    header.write_line(block);
+                }
+                Name::ReplyTo if header.value.starts_with(TEMPORARY_PREFIX) => {
+                    first(&mut head.temporary, header);
+                }
+                Name::UserId => {
+                    check_user(&header.value(), self.user.as_deref())?;
+                    header.write_line(block);
+                }
+                Name::ContentType
+                | Name::ContentEncoding
+                | Name::CorrelationId
+                | Name::ReplyTo
+                | Name::Expiration
+                | Name::Priority
+                | Name::AmqpMessageId
+                | Name::Type
+                | Name::AppId
+                | Name::Timestamp
+                | Name::Other => header.write_line(block),
+            }
+        }
+        Ok(head)
+    }
+
+    fn publish(
+        &mut self,
+        head: &Head<'_>,
+        frame: &Frame<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Err(Failure::from(&Refusal::Internal)) };
+        let route = &self.publisher.route;
+        let draft = Draft {
+            exchange: &route.exchange,
+            routing_key: &route.key,
+            codec: PROPERTY_CODEC,
+            properties: &self.publisher.block,
+            body: Body::Borrowed(frame.body),
+            persistent: head.is_persistent(),
+            mandatory: false,
+            retain: false,
+        };
+        let published = publish(&mut open.session, batch, draft, head.receipt.is_some())?;
+        if route.must_route && !published.routed {
+            return Err(no_queue(&route.key, open.connection.vhost()));
+        }
+        if let Some(receipt) = head.receipt {
+            self.scratch.clear();
+            receipt.write_value(&mut self.scratch);
+            self.receipts.push(published.ticket, &self.scratch);
+            self.check_receipts()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_receipts(&self) -> Result<(), Failure> {
+        let max = self.config.receipt_bytes_max;
+        if self.receipts.cost_bytes() > max {
+            return Err(Failure::limit("bytes of receipts under way", max));
+        }
+        Ok(())
+    }
+
+    fn add_send(
+        &mut self,
+        transaction: &str,
+        head: &Head<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Failure> {
+        let route = &self.publisher.route;
+        let send = PendingSend {
+            exchange: route.exchange.clone(),
+            key: route.key.clone(),
+            properties: self.publisher.block.clone(),
+            body: frame.body.to_vec(),
+            persistent: head.is_persistent(),
+            must_route: route.must_route,
+            receipt: receipt_of(frame),
+        };
+        self.transactions.add(transaction, Pending::Send(send), &self.config)
+    }
+
+    /// Whether the queue that the SEND goes to is declared; asks for it if not.
+    fn is_declared(&mut self, frame: &Frame<'_>) -> Result<bool, Failure> {
+        let publisher = &mut self.publisher;
+        if publisher.declared.contains(&publisher.route.key) {
+            publisher.route.needs_queue = false;
+            return Ok(true);
+        }
+        let queue = publisher.route.key.clone();
+        let defaults = DeclareQueue { name: queue.clone(), durable: true, ..Default::default() };
+        let declare = queue_to_declare(frame, defaults, false)?;
+        let waiting = Box::new(Declaring { queue, receipt: receipt_of(frame) });
+        self.ask(Request::DeclareQueue(declare), Waiting::Declare(waiting));
+        Ok(false)
+    }
+
+    pub(super) fn on_declared(&mut self, declaring: Declaring, answer: Answer) {
+        match answer {
+            Ok(_) => {
+                let declared = &mut self.publisher.declared;
+                if declared.len() >= self.config.declared_queues_max {
+                    declared.clear();
+                }
+                declared.insert(declaring.queue);
+            }
+            Err(refusal) => self.fail(&Failure::from(&refusal), declaring.receipt.as_deref()),
+        }
+    }
+
+    /// Whether the temporary queue of a `reply-to` is there; makes it if not.
+    fn has_temporary(&mut self, reply_to: &Header<'_>, frame: &Frame<'_>) -> Result<bool, Failure> {
+        let name = reply_to.value();
+        if let Some((_, queue)) = self.temporaries.iter().find(|(known, _)| *known == name) {
+            let value = format!("/reply-queue/{queue}");
+            let block = &mut self.publisher.block;
+            header::write(Version::V1_2, b"reply-to", value.as_bytes(), block);
+            return Ok(true);
+        }
+        self.begin_subscription(Subscribing::temporary(&name, receipt_of(frame)))?;
+        Ok(false)
+    }
+}
+
+impl Head<'_> {
+    fn is_persistent(&self) -> bool {
+        self.persistent.is_some_and(|header| matches!(header.value, "true" | "True"))
+    }
+}
+
+impl Route {
+    fn turn_to(&mut self, destination: Header<'_>) -> Result<(), Failure> {
+        if self.written == destination.value && !self.written.is_empty() {
+            return Ok(());
+        }
+        self.written.clear();
+        let text = destination.value();
+        let parsed = Destination::parse(&text, "SEND")?;
+        let (exchange, key) = parsed.address();
+        self.exchange.clear();
+        self.exchange.push_str(exchange);
+        self.key.clear();
+        self.key.push_str(key);
+        self.needs_queue = matches!(parsed, Destination::Queue(_));
+        self.must_route = matches!(parsed, Destination::ExistingQueue(_));
+        self.written.push_str(destination.value);
+        Ok(())
+    }
+}
+
+/// Publishes; a refusal is an ERROR (S-46).
+pub(super) fn publish(
+    session: &mut Session,
+    batch: &mut Batch<'_>,
+    draft: Draft<'_>,
+    wants_confirm: bool,
+) -> Result<Published, Failure> {
+    let confirm = if wants_confirm { Confirm::Wanted } else { Confirm::Unwanted };
+    batch.publish(session, draft, confirm).map_err(|refusal| Failure::from(&refusal))
+}
+
+/// A SEND to a queue that must exist found none.
+pub(super) fn no_queue(name: &str, vhost: &str) -> Failure {
+    Failure::from(&Refusal::no_queue(name, vhost))
+}
+
+/// Of repeated headers the first counts (S-15).
+fn first<'a>(slot: &mut Option<Header<'a>>, header: Header<'a>) {
+    slot.get_or_insert(header);
+}
+
+/// Nobody publishes in another's name.
+fn check_user(claimed: &str, user: Option<&str>) -> Result<(), Failure> {
+    let user = user.unwrap_or_default();
+    if claimed == user {
+        return Ok(());
+    }
+    let reason = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+    Err(Failure::from(&Refusal::precondition(reason)))
+}

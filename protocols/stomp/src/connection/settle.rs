@@ -1,0 +1,170 @@
+//! ACK and NACK (S-59 to S-64), and transactions (S-65 to S-68).
+
+use trivium_core::{Batch, Body, Draft, Outcome, Refusal, Ticket};
+
+use super::send::{no_queue, publish};
+use super::{Connection, Open, receipt_of};
+use crate::failure::Failure;
+use crate::frame::Frame;
+use crate::properties::PROPERTY_CODEC;
+use crate::receipt;
+use crate::subscription::MessageName;
+use crate::transaction::{Pending, PendingSend};
+use crate::version::Version;
+
+use stomp_parser::headers::AckType;
+
+impl Connection {
+    pub(super) fn on_ack(
+        &mut self,
+        frame: &Frame<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Failure> {
+        self.on_settle(frame, Outcome::Accepted, batch)
+    }
+
+    /// `requeue:false` gives the message up; else it goes back to where it stood.
+    pub(super) fn on_nack(
+        &mut self,
+        frame: &Frame<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Failure> {
+        let is_given_up = matches!(frame.value("requeue").as_deref(), Some("false" | "False"));
+        let outcome = if is_given_up { Outcome::Rejected } else { Outcome::Requeued };
+        self.on_settle(frame, outcome, batch)
+    }
+
+    fn on_settle(
+        &mut self,
+        frame: &Frame<'_>,
+        outcome: Outcome,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Failure> {
+        let message = self.message_name(frame)?;
+        self.check_message(message)?;
+        match frame.value("transaction") {
+            Some(name) => {
+                self.transactions.add(&name, Pending::Settle(message, outcome), &self.config)?;
+            }
+            None => self.settle(message, outcome, batch),
+        }
+        self.acknowledge(frame);
+        Ok(())
+    }
+
+    /// 1.2 names the `ack` header of the MESSAGE, the others its `message-id`; here they are the
+    /// same text. `subscription` (S-60) adds nothing to it.
+    fn message_name(&self, frame: &Frame<'_>) -> Result<MessageName, Failure> {
+        let name = if self.version == Version::V1_2 { "id" } else { "message-id" };
+        let text = frame.value(name);
+        let text = text.ok_or_else(|| Failure::missing_header(frame.command, name))?;
+        let connection = self.open()?.connection.id();
+        MessageName::parse(&text, connection)
+            .ok_or_else(|| Failure::invalid_header(frame.command, name))
+    }
+
+    fn open(&self) -> Result<&Open, Failure> {
+        self.open.as_ref().ok_or_else(|| Failure::from(&Refusal::Internal))
+    }
+
+    /// An acknowledgement that is not needed is none that is wrong: of an `auto` subscription, of
+    /// one that has ended meanwhile, and in `client` mode of a message that a later one covered.
+    fn check_message(&mut self, message: MessageName) -> Result<(), Failure> {
+        let is_known = match self.subscriptions.of_consumer(message.consumer) {
+            None => self.subscriptions.has_known(message.consumer),
+            Some(subscription) => match subscription.mode {
+                AckType::Auto => true,
+                AckType::Client => subscription.has_sent(message.number),
+                AckType::ClientIndividual => subscription.is_unsettled(message.number),
+            },
+        };
+        if is_known {
+            return Ok(());
+        }
+        let reason = format!("unknown delivery tag {}", message.number);
+        Err(Failure::from(&Refusal::precondition(reason)))
+    }
+
+    fn settle(&mut self, message: MessageName, outcome: Outcome, batch: &mut Batch<'_>) {
+        let subscription = self.subscriptions.of_consumer(message.consumer);
+        if let (Some(subscription), Some(open)) = (subscription, &mut self.open) {
+            subscription.settle(message.number, self.version, |delivery| {
+                batch.settle(&mut open.session, delivery, outcome);
+            });
+        }
+    }
+
+    pub(super) fn on_begin(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.transactions.begin(&transaction_of(frame)?, &self.config)?;
+        self.acknowledge(frame);
+        Ok(())
+    }
+
+    pub(super) fn on_abort(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.transactions.end(&transaction_of(frame)?)?;
+        self.acknowledge(frame);
+        Ok(())
+    }
+
+    /// Everything in one batch, and the receipts when its messages are safe: those of the SENDs,
+    /// then COMMIT's.
+    pub(super) fn on_commit(
+        &mut self,
+        frame: &Frame<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Failure> {
+        let frames = self.transactions.end(&transaction_of(frame)?)?;
+        let receipt = receipt_of(frame);
+        let mut last = None;
+        for pending in frames {
+            match pending {
+                Pending::Settle(message, outcome) => self.settle(message, outcome, batch),
+                Pending::Send(send) => {
+                    last = self.publish_pending(send, receipt.is_some(), batch)?.or(last);
+                }
+            }
+        }
+        match (receipt, last) {
+            (Some(receipt), Some(ticket)) => self.receipts.push(ticket, &receipt),
+            (Some(receipt), None) => receipt::write(&receipt, &mut self.output),
+            (None, _) => {}
+        }
+        self.check_receipts()
+    }
+
+    /// The ticket, if anybody waits for it.
+    fn publish_pending(
+        &mut self,
+        send: PendingSend,
+        is_awaited: bool,
+        batch: &mut Batch<'_>,
+    ) -> Result<Option<Ticket>, Failure> {
+        let Some(open) = &mut self.open else { return Err(Failure::from(&Refusal::Internal)) };
+        let wants_confirm = is_awaited || send.receipt.is_some();
+        let draft = Draft {
+            exchange: &send.exchange,
+            routing_key: &send.key,
+            codec: PROPERTY_CODEC,
+            properties: &send.properties,
+            body: Body::Owned(send.body),
+            persistent: send.persistent,
+            mandatory: false,
+            retain: false,
+        };
+        let published = publish(&mut open.session, batch, draft, wants_confirm)?;
+        if send.must_route && !published.routed {
+            return Err(no_queue(&send.key, open.connection.vhost()));
+        }
+        if let Some(receipt) = &send.receipt {
+            self.receipts.push(published.ticket, receipt);
+        }
+        Ok(wants_confirm.then_some(published.ticket))
+    }
+}
+
+fn transaction_of<'a>(frame: &Frame<'a>) -> Result<std::borrow::Cow<'a, str>, Failure> {
+    frame.value("transaction").ok_or_else(|| {
+        let body = format!("\"{}\" must include a 'transaction' header\n", frame.command);
+        Failure::new("Missing transaction", body)
+    })
+}
