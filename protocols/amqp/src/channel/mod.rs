@@ -1,0 +1,162 @@
+//! One channel: a session of the core, and the numbers that die with the connection.
+//!
+//! `methods.rs` turns what a client asks into requests, `answers.rs` turns the answers into
+//! replies, `content.rs` collects publishes that do not arrive in one piece. `consumers.rs` and
+//! `unsettled.rs` map tags to the core's names; `table.rs` holds the channels of a connection.
+
+mod answers;
+mod consumers;
+mod content;
+mod methods;
+mod table;
+mod unsettled;
+
+use trivium_core::{Batch, Confirm, ConsumerId, Delivery, Draft, Message, Session, SessionId};
+use trivium_core::{Ticket, Transmit};
+
+pub(crate) use answers::Asked;
+pub(crate) use content::{Content, ContentLimits, Progress, check_properties};
+pub(crate) use methods::{Here, Next};
+pub(crate) use table::{Channels, Slot};
+
+use crate::hot::deliver::{self, Target};
+use crate::hot::settle::{self, Settle};
+use crate::method::MethodId;
+use crate::reply_code::{Fault, ReplyCode};
+use consumers::Consumers;
+use unsettled::{UnknownTag, Unsettled};
+
+/// A channel that is open. Dropping it ends its session: consumers go, unsettled messages return.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    number: u16,
+    session: Session,
+    /// The session's id, read once: every event is compared with it.
+    id: SessionId,
+    consumers: Consumers,
+    unsettled: Unsettled,
+    /// The last delivery tag given out.
+    delivery_tag: u64,
+    /// After `confirm.select`: the last publish that was confirmed or refused.
+    confirmed: Option<u64>,
+    /// What `basic.qos` set for consumers to come.
+    prefetch: u32,
+    /// What an empty queue name means.
+    last_queue: String,
+    /// Tags made for consumers that named none.
+    tags_made: u32,
+    /// A publish whose header or body is not there yet.
+    pub(crate) content: Option<Box<Content>>,
+}
+
+impl Channel {
+    pub(crate) fn new(number: u16, session: Session) -> Self {
+        Self {
+            number,
+            id: session.id(),
+            session,
+            consumers: Consumers::default(),
+            unsettled: Unsettled::default(),
+            delivery_tag: 0,
+            confirmed: None,
+            prefetch: 0,
+            last_queue: String::new(),
+            tags_made: 0,
+            content: None,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn handle(&self) -> trivium_core::SessionHandle {
+        self.session.handle()
+    }
+
+    /// Publishes what was found valid.
+    pub(crate) fn publish(&mut self, draft: Draft<'_>, batch: &mut Batch<'_>) -> Result<(), Fault> {
+        let confirm = if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted };
+        match batch.publish(&mut self.session, draft, confirm) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(Fault::of(&refusal, MethodId::BASIC_PUBLISH)),
+        }
+    }
+
+    /// Settles what a consumer answered.
+    pub(crate) fn settle(
+        &mut self,
+        method: MethodId,
+        settle: Settle,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Fault> {
+        let unknown = |UnknownTag(tag)| {
+            let text = format!("unknown delivery tag {tag}");
+            Fault::new(ReplyCode::PRECONDITION_FAILED, method, text)
+        };
+        if settle.multiple {
+            for delivery in self.unsettled.take_through(settle.tag).map_err(unknown)? {
+                batch.settle(&mut self.session, delivery, settle.outcome);
+            }
+        } else {
+            let delivery = self.unsettled.take(settle.tag).map_err(unknown)?;
+            batch.settle(&mut self.session, delivery, settle.outcome);
+        }
+        Ok(())
+    }
+
+    /// A message for one of the consumers.
+    pub(crate) fn on_delivery(
+        &mut self,
+        delivery: &Delivery,
+        frame_bytes_max: usize,
+        out: &mut Transmit,
+    ) {
+        let Some(consumer) = self.consumers.by_id(delivery.consumer) else { return };
+        self.delivery_tag += 1;
+        if !consumer.no_ack {
+            self.unsettled.push(self.delivery_tag, delivery.delivery);
+        }
+        deliver::deliver(
+            out,
+            Target { channel: self.number, frame_bytes_max },
+            &consumer.tag,
+            self.delivery_tag,
+            delivery.redelivered,
+            &delivery.message,
+        );
+    }
+
+    /// Publishes up to `through` are safe. Their tickets are the client's sequence numbers: only
+    /// publishes after `confirm.select` take tickets.
+    pub(crate) fn on_confirmed(&mut self, through: Ticket, out: &mut Transmit) {
+        let Some(confirmed) = &mut self.confirmed else { return };
+        if through.0 <= *confirmed {
+            return;
+        }
+        settle::confirm(out, self.number, through.0, through.0 > *confirmed + 1);
+        *confirmed = through.0;
+    }
+
+    /// One publish was declined; those before it were confirmed already.
+    pub(crate) fn on_refused(&mut self, ticket: Ticket, out: &mut Transmit) {
+        let Some(confirmed) = &mut self.confirmed else { return };
+        settle::refuse(out, self.number, ticket.0);
+        *confirmed = ticket.0.max(*confirmed);
+    }
+
+    /// A mandatory message came back.
+    pub(crate) fn on_returned(
+        &self,
+        message: &Message,
+        frame_bytes_max: usize,
+        out: &mut Transmit,
+    ) {
+        deliver::unroutable(out, Target { channel: self.number, frame_bytes_max }, message);
+    }
+
+    /// The queue under a consumer is gone. Returns the consumer's tag.
+    pub(crate) fn on_cancelled(&mut self, consumer: ConsumerId) -> Option<Box<str>> {
+        self.consumers.remove(consumer).map(|consumer| consumer.tag)
+    }
+}

@@ -1,0 +1,149 @@
+//! Content on its way to the client: `basic.deliver`, `basic.get-ok` and `basic.return`, each with
+//! its header and body.
+
+use trivium_core::{Message, Protocol, Transmit};
+
+use crate::frame::{BODY, END, HEAD_BYTES, HEADER, METHOD, OVERHEAD_BYTES};
+use crate::properties::PropertyList;
+use crate::translate;
+
+/// Class, weight and body size in front of the property list.
+const CONTENT_HEAD_BYTES: usize = 12;
+
+/// Where content goes, and how large its frames may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) channel: u16,
+    /// As negotiated, head and end included.
+    pub(crate) frame_bytes_max: usize,
+}
+
+/// Appends `basic.deliver` with its content. `tag` is at most 255 octets.
+pub(crate) fn deliver(
+    out: &mut Transmit,
+    target: Target,
+    tag: &str,
+    delivery_tag: u64,
+    redelivered: bool,
+    message: &Message,
+) {
+    let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
+    // Numbers 4, three lengths 3, delivery tag 8, redelivered 1.
+    let size = 16 + tag.len() + exchange.len() + key.len();
+    let body = message.body();
+    out.bytes.reserve(size + body.len() + 256);
+    frame_head(out, METHOD, target.channel, size);
+    out.bytes.extend_from_slice(&[0, 60, 0, 60]);
+    short_string(out, tag.as_bytes());
+    out.bytes.extend_from_slice(&delivery_tag.to_be_bytes());
+    out.bytes.push(u8::from(redelivered));
+    short_string(out, exchange);
+    short_string(out, key);
+    out.bytes.push(END);
+    out.end_frame();
+    content(out, target, message);
+}
+
+/// Appends `basic.get-ok` with its content; `remaining` is what the queue still has ready.
+pub(crate) fn get_ok(
+    out: &mut Transmit,
+    target: Target,
+    delivery_tag: u64,
+    redelivered: bool,
+    remaining: u64,
+    message: &Message,
+) {
+    let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
+    // Numbers 4, delivery tag 8, redelivered 1, two lengths 2, message count 4.
+    frame_head(out, METHOD, target.channel, 19 + exchange.len() + key.len());
+    out.bytes.extend_from_slice(&[0, 60, 0, 71]);
+    out.bytes.extend_from_slice(&delivery_tag.to_be_bytes());
+    out.bytes.push(u8::from(redelivered));
+    short_string(out, exchange);
+    short_string(out, key);
+    let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+    out.bytes.extend_from_slice(&remaining.to_be_bytes());
+    out.bytes.push(END);
+    out.end_frame();
+    content(out, target, message);
+}
+
+/// Appends `basic.return` 312 with its content: no queue took a mandatory message.
+pub(crate) fn unroutable(out: &mut Transmit, target: Target, message: &Message) {
+    const NO_ROUTE: &[u8] = b"\0\x3C\0\x32\x01\x38\x08NO_ROUTE";
+    let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
+    let size = NO_ROUTE.len() + 2 + exchange.len() + key.len();
+    frame_head(out, METHOD, target.channel, size);
+    out.bytes.extend_from_slice(NO_ROUTE);
+    short_string(out, exchange);
+    short_string(out, key);
+    out.bytes.push(END);
+    out.end_frame();
+    content(out, target, message);
+}
+
+/// Content header and body frames. A body is split where the client's frames end; an empty one has
+/// no frame at all.
+fn content(out: &mut Transmit, target: Target, message: &Message) {
+    let body = message.body();
+    let payload_max = target.frame_bytes_max - OVERHEAD_BYTES;
+    let start = out.bytes.len();
+    frame_head(out, HEADER, target.channel, 0);
+    out.bytes.extend_from_slice(&[0, 60, 0, 0]);
+    out.bytes.extend_from_slice(&(body.len() as u64).to_be_bytes());
+    let list_start = out.bytes.len();
+    match message.wire(Protocol::Amqp) {
+        Some(wire) => out.bytes.extend_from_slice(wire),
+        None => translate::write(message.properties(), &mut out.bytes),
+    }
+    if CONTENT_HEAD_BYTES + out.bytes.len() - list_start > payload_max {
+        drop_headers(&mut out.bytes, list_start);
+    }
+    let size = out.bytes.len() - start - HEAD_BYTES;
+    out.bytes[start + 3..start + HEAD_BYTES].copy_from_slice(&long(size));
+    out.bytes.push(END);
+    out.end_frame();
+    for piece in body.chunks(payload_max) {
+        frame_head(out, BODY, target.channel, piece.len());
+        out.bytes.extend_from_slice(piece);
+        out.bytes.push(END);
+        out.end_frame();
+    }
+}
+
+/// A content header cannot be split. When the client tuned its frames below the publisher's and
+/// the headers do not fit, the message goes without them rather than break the connection.
+fn drop_headers(bytes: &mut Vec<u8>, list_start: usize) {
+    let list = bytes.split_off(list_start);
+    match PropertyList::split(&list) {
+        Ok(list) => list.write_without_headers(bytes),
+        Err(_) => bytes.extend_from_slice(&[0; 2]),
+    }
+}
+
+/// Type, channel, size: the seven octets in front of a payload.
+fn frame_head(out: &mut Transmit, kind: u8, channel: u16, size: usize) {
+    let [high, low] = channel.to_be_bytes();
+    let [a, b, c, d] = long(size);
+    out.bytes.extend_from_slice(&[kind, high, low, a, b, c, d]);
+}
+
+/// Sizes on the wire: what is longer than 4 GiB was refused when it was published.
+fn long(size: usize) -> [u8; 4] {
+    u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn short_string(out: &mut Transmit, octets: &[u8]) {
+    out.bytes.push(u8::try_from(octets.len()).unwrap_or(u8::MAX));
+    out.bytes.extend_from_slice(octets);
+}
+
+/// A routing key of another protocol may be longer than a shortstr: its leading words that fit.
+fn short_key(key: &[u8]) -> &[u8] {
+    const MAX: usize = 255;
+    if key.len() <= MAX {
+        return key;
+    }
+    let end = memchr::memrchr(b'.', &key[..=MAX]).unwrap_or(0);
+    &key[..end]
+}

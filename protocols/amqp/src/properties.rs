@@ -1,0 +1,322 @@
+//! The property list of a content header (section 4.2.6.1 and class `basic`): its walk, which
+//! validates what publishers send, and [`PROPERTY_CODEC`], which reads it for the other protocols.
+//!
+//! What a message keeps is the list as received, flags first. `translate.rs` goes the other way,
+//! from the properties of MQTT and STOMP messages to a list.
+
+use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Table, Value};
+
+use crate::cursor::Cursor;
+use crate::table::{self, TableError};
+
+/// Properties of class `basic`.
+pub(crate) const COUNT: usize = 14;
+
+/// A property, numbered as in the list; its flag is bit `15 - number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Property {
+    ContentType = 0,
+    ContentEncoding = 1,
+    Headers = 2,
+    DeliveryMode = 3,
+    Priority = 4,
+    CorrelationId = 5,
+    ReplyTo = 6,
+    Expiration = 7,
+    MessageId = 8,
+    Timestamp = 9,
+    Kind = 10,
+    UserId = 11,
+    AppId = 12,
+}
+
+impl Property {
+    /// Its bit in the flags.
+    pub(crate) const fn flag(self) -> u16 {
+        1 << (15 - self as usize)
+    }
+}
+
+/// Delivery mode of a message that asks to survive a restart.
+pub(crate) const PERSISTENT: u8 = 2;
+
+/// Why a property list is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PropertiesError {
+    #[error("property list ends early or has trailing octets")]
+    Truncated,
+    #[error("Malformed UTF-8 in shortstr")]
+    Utf8,
+    #[error("reserved property flags")]
+    ReservedFlags,
+    #[error("{0}")]
+    Table(#[from] TableError),
+}
+
+/// A property list, split but not copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PropertyList<'a> {
+    flags: u16,
+    /// Each property's value without its length; meaningful where the flag is set.
+    values: [&'a [u8]; COUNT],
+}
+
+impl<'a> PropertyList<'a> {
+    /// Splits `wire`, flags first, and checks its strings. The two lowest flags are reserved: bit
+    /// 0 would announce more flags, and class `basic` has none.
+    pub(crate) fn split(wire: &'a [u8]) -> Result<Self, PropertiesError> {
+        let mut cursor = Cursor(wire);
+        let flags = cursor.short().ok_or(PropertiesError::Truncated)?;
+        if flags & 0b11 != 0 {
+            return Err(PropertiesError::ReservedFlags);
+        }
+        let mut values = [&[][..]; COUNT];
+        let mut left = flags;
+        while left != 0 {
+            let number = left.leading_zeros() as usize;
+            left &= !(0x8000 >> number);
+            let (read, is_text) = match number {
+                2 => (cursor.long_string(), false),
+                3 | 4 => (cursor.take(1), false),
+                9 => (cursor.take(8), false),
+                _ => (cursor.short_string(), true),
+            };
+            let value = read.ok_or(PropertiesError::Truncated)?;
+            if is_text && std::str::from_utf8(value).is_err() {
+                return Err(PropertiesError::Utf8);
+            }
+            values[number] = value;
+        }
+        if cursor.is_empty() { Ok(Self { flags, values }) } else { Err(PropertiesError::Truncated) }
+    }
+
+    /// As [`PropertyList::split`], with the headers checked too: for what a publisher sends.
+    pub(crate) fn check(wire: &'a [u8]) -> Result<Self, PropertiesError> {
+        let list = Self::split(wire)?;
+        if let Some(headers) = list.value(Property::Headers) {
+            table::check(headers)?;
+        }
+        Ok(list)
+    }
+
+    pub(crate) const fn value(&self, property: Property) -> Option<&'a [u8]> {
+        if self.flags & property.flag() == 0 {
+            return None;
+        }
+        Some(self.values[property as usize])
+    }
+
+    pub(crate) fn text(&self, property: Property) -> Option<&'a str> {
+        self.value(property).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn octet(&self, property: Property) -> Option<u8> {
+        self.value(property).and_then(|value| value.first()).copied()
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.octet(Property::DeliveryMode) == Some(PERSISTENT)
+    }
+
+    /// Appends the list without its headers: the largest list that fits the smallest frame.
+    pub(crate) fn write_without_headers(&self, out: &mut Vec<u8>) {
+        let flags = self.flags & !Property::Headers.flag();
+        out.extend_from_slice(&flags.to_be_bytes());
+        for (number, value) in self.values.iter().enumerate() {
+            if flags & (0x8000 >> number) == 0 {
+                continue;
+            }
+            if !matches!(number, 3 | 4 | 9) {
+                out.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
+            }
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+/// The longest `expiration` in milliseconds: ten years, as in RabbitMQ.
+const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+
+/// Reads `expiration`, a decimal number of milliseconds. The error is RabbitMQ's wording.
+pub(crate) fn expiration_ms(text: &str) -> Result<u64, String> {
+    let invalid = |detail: &str| format!("invalid expiration '{text}': {detail}");
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, leftover) = digits.split_at(end);
+    if digits.is_empty() {
+        return Err(invalid("no_integer"));
+    }
+    if !leftover.is_empty() {
+        return Err(invalid(&format!("{{leftover_string,\"{leftover}\"}}")));
+    }
+    let digits = digits.trim_start_matches('0');
+    match digits.parse::<u64>() {
+        _ if digits.is_empty() => Ok(0),
+        _ if negative => Err(invalid(&format!("{{value_negative,-{digits}}}"))),
+        Ok(value) if value <= EXPIRATION_MS_MAX => Ok(value),
+        _ => Err(invalid(&format!("{{value_too_large,{digits}}}"))),
+    }
+}
+
+/// Headers that carry what AMQP has no property for, written by `translate.rs`.
+pub(crate) mod header {
+    /// Correlation data that is no UTF-8, or above 255 octets.
+    pub(crate) const CORRELATION: &str = "x-correlation-id";
+    /// The key of `amq.topic` that answers go to, in words.
+    pub(crate) const REPLY_TO_TOPIC: &str = "x-reply-to-topic";
+    /// MQTT's Payload Format Indicator.
+    pub(crate) const PAYLOAD_FORMAT: &str = "x-mqtt-payload-format";
+    /// The QoS at which MQTT published it.
+    pub(crate) const PUBLISH_QOS: &str = "x-mqtt-publish-qos";
+    /// Headers as they were sent, as an array of pairs, where names repeat.
+    pub(crate) const USER_PROPERTIES: &str = "x-mqtt-user-properties";
+}
+
+/// In front of a topic's key in `reply_to`; the default exchange resolves such names.
+pub(crate) const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
+
+/// Reads the property lists of messages that AMQP clients published.
+pub static PROPERTY_CODEC: &dyn PropertyCodec = &AmqpProperties;
+
+/// [`PROPERTY_CODEC`].
+#[derive(Debug)]
+struct AmqpProperties;
+
+impl PropertyCodec for AmqpProperties {
+    fn protocol(&self) -> Protocol {
+        Protocol::Amqp
+    }
+
+    fn decode(&self, wire: &[u8]) -> Properties {
+        PropertyList::split(wire).map(|list| decode(&list)).unwrap_or_default()
+    }
+}
+
+fn decode(list: &PropertyList<'_>) -> Properties {
+    let mut headers = list.value(Property::Headers).map(table::decode).unwrap_or_default();
+    let text = |property| list.text(property).map(str::to_owned);
+    let timestamp = list.value(Property::Timestamp).and_then(|octets| Cursor(octets).long_long());
+    Properties {
+        content_type: text(Property::ContentType),
+        content_encoding: text(Property::ContentEncoding),
+        correlation: decode_correlation(list, &mut headers),
+        reply_to: decode_reply_to(list, &mut headers),
+        expiry_ms: list.text(Property::Expiration).and_then(|text| expiration_ms(text).ok()),
+        durable: list.octet(Property::DeliveryMode).map(|mode| mode == PERSISTENT),
+        priority: list.octet(Property::Priority),
+        message_id: text(Property::MessageId),
+        kind: text(Property::Kind),
+        app_id: text(Property::AppId),
+        user_id: text(Property::UserId),
+        timestamp,
+        payload_format: take_octet(&mut headers, header::PAYLOAD_FORMAT),
+        qos: take_octet(&mut headers, header::PUBLISH_QOS),
+        headers: restore_repeats(headers),
+    }
+}
+
+fn decode_correlation(list: &PropertyList<'_>, headers: &mut Table) -> Option<Vec<u8>> {
+    if let Some(id) = list.value(Property::CorrelationId) {
+        return Some(id.to_vec());
+    }
+    take(headers, header::CORRELATION, |value| match value {
+        Value::Text(octets) | Value::Bytes(octets) => Some(octets.clone()),
+        _ => None,
+    })
+}
+
+fn decode_reply_to(list: &PropertyList<'_>, headers: &mut Table) -> Option<ReplyTo> {
+    let topic = take(headers, header::REPLY_TO_TOPIC, |value| value.as_str().map(str::to_owned));
+    match list.text(Property::ReplyTo) {
+        Some(name) => Some(match name.strip_prefix(TOPIC_REPLY_PREFIX) {
+            Some(key) => ReplyTo::Topic(key.to_owned()),
+            None => ReplyTo::Queue(name.to_owned()),
+        }),
+        None => topic.map(ReplyTo::Topic),
+    }
+}
+
+/// Removes the first header of that name if `read` understands it.
+fn take<T>(headers: &mut Table, name: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    let index = headers.0.iter().position(|(key, _)| key == name)?;
+    let value = read(&headers.0[index].1)?;
+    headers.0.remove(index);
+    Some(value)
+}
+
+fn take_octet(headers: &mut Table, name: &str) -> Option<u8> {
+    take(headers, name, |value| value.as_integer().and_then(|value| u8::try_from(value).ok()))
+}
+
+/// Puts headers back as they were before repeats were folded, if they were.
+fn restore_repeats(mut headers: Table) -> Table {
+    let pairs = take(&mut headers, header::USER_PROPERTIES, |value| match value {
+        Value::Array(pairs) => pairs.iter().map(pair).collect::<Option<Vec<_>>>(),
+        _ => None,
+    });
+    pairs.map_or(headers, Table)
+}
+
+fn pair(value: &Value) -> Option<(String, Value)> {
+    match value {
+        Value::Array(pair) => match pair.as_slice() {
+            [name, value] => Some((name.as_str()?.to_owned(), value.clone())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_read_as_erlang_reads_them() {
+        for (text, millis) in [("0", 0), ("+5", 5), ("007", 7), ("-0", 0), ("60000", 60_000)] {
+            assert_eq!(expiration_ms(text), Ok(millis), "{text}");
+        }
+        let faults = [
+            ("", "no_integer"),
+            ("a", "no_integer"),
+            ("+", "no_integer"),
+            ("1.5", "{leftover_string,\".5\"}"),
+            ("-1", "{value_negative,-1}"),
+            ("315360000001", "{value_too_large,315360000001}"),
+            ("99999999999999999999", "{value_too_large,99999999999999999999}"),
+        ];
+        for (text, detail) in faults {
+            assert_eq!(expiration_ms(text), Err(format!("invalid expiration '{text}': {detail}")));
+        }
+    }
+
+    #[test]
+    fn broken_lists_are_refused_and_decode_to_nothing() {
+        let cases: [(&[u8], PropertiesError); 6] = [
+            (b"", PropertiesError::Truncated),
+            (b"\x80\0", PropertiesError::Truncated),
+            (b"\x80\0\x01\xFF", PropertiesError::Utf8),
+            (b"\0\x01", PropertiesError::ReservedFlags),
+            (b"\0\0x", PropertiesError::Truncated),
+            (b"\x20\0\0\0\0\x02\x01a", PropertiesError::Table(TableError::Truncated)),
+        ];
+        for (wire, error) in cases {
+            assert_eq!(PropertyList::check(wire).unwrap_err(), error, "{wire:?}");
+            assert_eq!(PROPERTY_CODEC.decode(wire), Properties::default());
+        }
+    }
+
+    #[test]
+    fn a_list_without_headers_keeps_the_rest() {
+        let wire = b"\xB4\0\x01t\0\0\0\x03\x01aV\x02\x02id";
+        let list = PropertyList::check(wire).unwrap();
+        assert!(list.is_persistent());
+        let mut out = Vec::new();
+        list.write_without_headers(&mut out);
+        assert_eq!(out, b"\x94\0\x01t\x02\x02id");
+    }
+}
