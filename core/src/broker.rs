@@ -120,7 +120,7 @@ impl Broker {
     pub fn add_vhost(&self, name: &str) {
         let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
         if !vhosts.contains_key(name) {
-            let index = u32::try_from(vhosts.len()).expect("vhosts fit in memory");
+            let index = u32::try_from(vhosts.len()).unwrap_or(u32::MAX);
             vhosts.insert(name.into(), Vhost::new(name, index, &self.hasher));
         }
     }

@@ -252,7 +252,7 @@ impl<A: Adapter> Client<'_, A> {
         true
     }
 
-    fn answer(&mut self, session: Option<SessionHandle>, request: Request) -> Reply {
+    fn answer(&self, session: Option<SessionHandle>, request: Request) -> Reply {
         match request {
             Request::Login(credentials) => Reply::Ready(login(&credentials)),
             Request::Open { principal, vhost } => {

@@ -19,7 +19,7 @@ pub(super) fn open(session: &Arc<SessionShared>, client_id: &str, unsettled_max:
         client_id.into()
     };
     session.contents().client = Some(Client {
-        client_id: client_id.clone(),
+        name: client_id.clone(),
         unsettled_max,
         subscriptions: HashMap::new(),
         queue: None,
@@ -104,7 +104,7 @@ fn session_queue(session: &Arc<SessionShared>) -> Result<Arc<Queue>, Refusal> {
         if let Some((queue, _)) = &client.queue {
             return Ok(queue.clone());
         }
-        (client.client_id.clone(), client.unsettled_max)
+        (client.name.clone(), client.unsettled_max)
     };
     let name = format!("mqtt-subscription-{client_id}");
     let queue = Queue::new(Declaration {
@@ -200,8 +200,8 @@ impl Broker {
         let vhost = &session.connection.vhost;
         {
             let mut clients = vhost.clients();
-            if clients.get(&client.client_id).is_some_and(|known| Arc::ptr_eq(known, session)) {
-                clients.remove(&client.client_id);
+            if clients.get(&client.name).is_some_and(|known| Arc::ptr_eq(known, session)) {
+                clients.remove(&client.name);
             }
         }
         if !client.subscriptions.is_empty() {

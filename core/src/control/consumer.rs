@@ -77,8 +77,8 @@ pub(super) fn get(session: &Arc<SessionShared>, name: &str, no_ack: bool) -> Rep
         Err(refusal) => return Reply::Ready(Err(refusal)),
     };
     drop(routing);
-    let mut get = Get { session: session.clone(), queue, no_ack };
-    match get.take(&mut Context::from_waker(std::task::Waker::noop())) {
+    let get = Get { session: session.clone(), queue, no_ack };
+    match get.take(&Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(answer) => Reply::Ready(answer),
         Poll::Pending => Reply::Pending(Box::pin(get)),
     }
@@ -92,7 +92,7 @@ struct Get {
 }
 
 impl Get {
-    fn take(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
+    fn take(&self, context: &Context<'_>) -> Poll<Answer> {
         let mut effects = Effects::default();
         let index = (!self.no_ack).then(|| self.session.contents().index_of(&self.queue));
         let Some(mut state) = self.queue.lock() else {
@@ -118,7 +118,7 @@ impl Get {
 impl Future for Get {
     type Output = Answer;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
         self.take(context)
     }
 }

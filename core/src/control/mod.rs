@@ -319,7 +319,7 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         Request::DeleteExchange { name, if_unused } => exchange::delete(session, &name, if_unused),
         Request::Bind(binding) => binding::bind(session, binding),
         Request::Unbind(binding) => binding::unbind(session, binding),
-        Request::DeclareQueue(declare) => queue::declare(session, declare),
+        Request::DeclareQueue(declare) => queue::declare(session, &declare),
         Request::DeleteQueue { name, if_unused, if_empty } => {
             queue::delete(session, &name, if_unused, if_empty)
         }

@@ -32,7 +32,10 @@ fn describe(queue: &Queue) -> Result<Response, Refusal> {
 }
 
 /// `queue.declare`
-pub(super) fn declare(session: &SessionShared, declare: DeclareQueue) -> Result<Response, Refusal> {
+pub(super) fn declare(
+    session: &SessionShared,
+    declare: &DeclareQueue,
+) -> Result<Response, Refusal> {
     let connection = &session.connection;
     if declare.passive {
         let queue = usable(session, &connection.vhost.routing(), &declare.name)?;
@@ -47,7 +50,7 @@ pub(super) fn declare(session: &SessionShared, declare: DeclareQueue) -> Result<
     };
     let (queue, is_new) = connection.vhost.change_routing(|routing| {
         if let Some(known) = routing.queues.get(name.as_str()).cloned() {
-            check_equivalent(session, &known, &declare)?;
+            check_equivalent(session, &known, declare)?;
             return Ok((known, false));
         }
         if is_named && name.starts_with("amq.") {

@@ -109,7 +109,7 @@ impl State {
             (u32::MAX, 0)
         } else {
             effects.counters.of(protocol).delivered += 1;
-            self.keep(entry, &message, place)
+            self.keep(&entry, &message, place)
         };
         effects.counters.of(protocol).redelivered += u64::from(redelivered);
         let Some(taker) = self.takers[place as usize].as_mut() else { return };

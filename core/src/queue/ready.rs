@@ -103,11 +103,10 @@ impl Ready {
     pub(super) fn front(&self) -> Front {
         match self.front_entry() {
             None if self.backlog.is_empty() => Front::Empty,
-            None => Front::Paged,
+            None | Some(Entry { message: None, .. }) => Front::Paged,
             Some(Entry { message: Some(message), .. }) => {
                 Front::Resident { bytes: message.cost_bytes() }
             }
-            Some(Entry { message: None, .. }) => Front::Paged,
         }
     }
 

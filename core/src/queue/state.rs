@@ -280,17 +280,14 @@ impl State {
         }
         let Some((entry, message)) = self.ready.pop() else { return Poll::Ready(None) };
         let redelivered = entry.attempts > 0;
-        let delivery = match queue_index {
-            Some(queue_index) => {
-                let place = self.getter(session, queue_index);
-                self.keep(entry, &message, place)
+        let delivery = if let Some(queue_index) = queue_index {
+            let place = self.getter(session, queue_index);
+            self.keep(&entry, &message, place)
+        } else {
+            if let Some(position) = entry.position {
+                effects.settle(self.id, position, 1);
             }
-            None => {
-                if let Some(position) = entry.position {
-                    effects.settle(self.id, position, 1);
-                }
-                (u32::MAX, 0)
-            }
+            (u32::MAX, 0)
         };
         let counts = effects.counters.of(session.protocol());
         counts.gotten += 1;
@@ -318,7 +315,7 @@ impl State {
     }
 
     /// Keeps a delivery until it is settled. A body that the log has is not kept.
-    pub(super) fn keep(&mut self, entry: Entry, message: &Message, place: u32) -> (u32, u32) {
+    pub(super) fn keep(&mut self, entry: &Entry, message: &Message, place: u32) -> (u32, u32) {
         if let Some(taker) = self.takers[place as usize].as_mut() {
             taker.unsettled += 1;
             taker.session.took(1);

@@ -167,7 +167,7 @@ impl Exchange {
             }
             Matcher::Fanout(targets) => targets.iter().for_each(found),
             Matcher::Topic(trie) => {
-                trie.matches(key, |targets| targets.iter().for_each(&mut found))
+                trie.matches(key, |targets| targets.iter().for_each(&mut found));
             }
         }
     }

@@ -72,15 +72,12 @@ impl Trie {
 
     fn add(&mut self, parent: u32, segment: &Segment) -> u32 {
         let node = self.node(parent, *segment == Segment::Many);
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.nodes[index as usize] = node;
-                index
-            }
-            None => {
-                self.nodes.push(node);
-                u32::try_from(self.nodes.len() - 1).expect("bindings fit in memory")
-            }
+        let index = if let Some(index) = self.free.pop() {
+            self.nodes[index as usize] = node;
+            index
+        } else {
+            self.nodes.push(node);
+            u32::try_from(self.nodes.len() - 1).expect("bindings fit in memory")
         };
         let above = &mut self.nodes[parent as usize];
         match segment {

@@ -11,7 +11,7 @@ use crate::routing::Subscriber;
 /// An MQTT client's session.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) client_id: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Deliveries that may be unsettled at once.
     pub(crate) unsettled_max: u16,
     pub(crate) subscriptions: HashMap<Pattern, Subscribed>,
