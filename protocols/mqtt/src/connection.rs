@@ -279,10 +279,9 @@ impl Adapter for Connection {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
         }
-        let fault = if matches!(self.state, State::Open(_)) {
-            Fault::new(ReasonCode::KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
-        } else {
-            Fault::protocol("no login within the time given")
+        let fault = match &self.state {
+            State::Open(open) => open.fault_at_deadline(),
+            _ => Fault::protocol("no login within the time given"),
         };
         self.close(&End::Fault(fault), batch);
     }

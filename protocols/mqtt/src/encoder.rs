@@ -90,8 +90,8 @@ fn write_length(remaining: usize, place: std::ops::Range<usize>, out: &mut Vec<u
     }
 }
 
-/// Appends the topic behind its length. Keys that begin with `$` are ours; from other protocols
-/// they do not reach MQTT.
+/// Appends the topic behind its length. Keys that begin with `$` do not reach MQTT: such topics are
+/// the broker's own.
 fn write_topic(message: &Message, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.extend_from_slice(&[0, 0]);
@@ -99,7 +99,7 @@ fn write_topic(message: &Message, out: &mut Vec<u8>) -> bool {
         return false;
     }
     let topic = &out[start + 2..];
-    if topic.first() == Some(&b'$') && message.protocol() != Protocol::Mqtt {
+    if topic.first() == Some(&b'$') {
         return false;
     }
     let Ok(length) = u16::try_from(topic.len()) else { return false };

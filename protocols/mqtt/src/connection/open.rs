@@ -37,6 +37,10 @@ pub(super) struct Open {
     incoming: Incoming,
     outgoing: Outgoing,
     subscribing: Subscribing,
+    /// Deliveries that came between a SUBSCRIBE and its SUBACK, at most `unsettled_max`.
+    held: Vec<Delivery>,
+    /// The session's queue is gone. The next event says why if another connection took over.
+    is_cancelled: bool,
 }
 
 impl Open {
@@ -57,6 +61,8 @@ impl Open {
             outgoing: Outgoing::new(&connect, entered.link.id(), config),
             subscribing: Subscribing::new(&connect, config.subscriptions_max),
             will: connect.will,
+            held: Vec::new(),
+            is_cancelled: false,
             entered,
         }
     }
@@ -79,8 +85,22 @@ impl Open {
 
     /// When silence has lasted too long; not while we do not read.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.is_cancelled {
+            return Some(Instant::START);
+        }
         let counts = !self.silence_max.is_zero() && !self.is_waiting();
         counts.then(|| self.heard_at.after(self.silence_max))
+    }
+
+    /// What its deadline means.
+    pub(super) const fn fault_at_deadline(&self) -> Fault {
+        if self.is_cancelled {
+            return Fault::new(
+                ReasonCode::ADMINISTRATIVE_ACTION,
+                "the session's queue was deleted",
+            );
+        }
+        Fault::new(ReasonCode::KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
     }
 
     pub(super) fn publish_will(&mut self, batch: &mut Batch<'_>) {
@@ -186,15 +206,15 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         match event {
+            Event::Delivery(delivery) if self.subscribing.is_subscribing() => {
+                self.held.push(delivery);
+            }
             Event::Delivery(delivery) => self.on_delivery(&delivery, batch, out),
             Event::Confirmed { through, .. } => self.incoming.on_confirmed(through, out),
             Event::Refused { ticket, because, .. } => {
                 return self.incoming.on_refused(ticket, because, out);
             }
-            Event::Cancelled { .. } => {
-                let reason = "the session's queue was deleted";
-                return Err(Fault::new(ReasonCode::ADMINISTRATIVE_ACTION, reason).into());
-            }
+            Event::Cancelled { .. } => self.is_cancelled = true,
             Event::TakenOver => return Err(Refusal::TakenOver.into()),
             Event::Closed { because } => return Err(End::Refused(because)),
             // Nothing is published as mandatory.
@@ -218,7 +238,11 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
-        if let Some(consumer) = self.subscribing.on_answer(answer, out)? {
+        let consumer = self.subscribing.on_answer(answer, out)?;
+        for delivery in std::mem::take(&mut self.held) {
+            self.on_delivery(&delivery, batch, out);
+        }
+        if let Some(consumer) = consumer {
             batch.start(&mut self.entered.session, consumer);
         }
         Ok(())

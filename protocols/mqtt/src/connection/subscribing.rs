@@ -73,6 +73,11 @@ impl Subscribing {
         self.pending.is_some()
     }
 
+    /// Whether a SUBACK is owed: what the new filters match must not precede it.
+    pub(super) const fn is_subscribing(&self) -> bool {
+        matches!(self.pending, Some(Pending::Subscribe { .. }))
+    }
+
     pub(super) fn matching(&mut self, key: &str, is_own: bool) -> Option<&Matched> {
         self.subscriptions.matching(key, is_own)
     }

@@ -1,0 +1,79 @@
+use trivium_core::Table;
+
+use super::*;
+
+fn block(properties: &Properties) -> Vec<u8> {
+    let mut wire = Vec::new();
+    write_wire_head(properties.qos.unwrap_or_default(), Version::V5, &mut wire);
+    write_block(properties, &mut wire);
+    wire
+}
+
+#[test]
+fn what_mqtt_can_say_survives_the_way_out_and_back() {
+    let properties = Properties {
+        content_type: Some("text/plain".to_owned()),
+        content_encoding: Some("gzip".to_owned()),
+        correlation: Some(b"\0\xFF".to_vec()),
+        reply_to: Some(ReplyTo::Topic("a.b".to_owned())),
+        expiry_ms: Some(5000),
+        durable: Some(true),
+        priority: Some(9),
+        message_id: Some("m".to_owned()),
+        kind: Some("t".to_owned()),
+        app_id: Some("app".to_owned()),
+        user_id: Some("guest".to_owned()),
+        timestamp: Some(1_700_000_000),
+        payload_format: Some(1),
+        qos: Some(1),
+        headers: Table(vec![
+            ("b".to_owned(), Value::text("2")),
+            ("a".to_owned(), Value::text("1")),
+            ("b".to_owned(), Value::text("3")),
+        ]),
+    };
+    assert_eq!(PROPERTY_CODEC.decode(&block(&properties)), properties);
+    let queue = Properties {
+        reply_to: Some(ReplyTo::Queue("amq.gen-a/b%".to_owned())),
+        qos: Some(0),
+        durable: Some(false),
+        ..Properties::default()
+    };
+    assert_eq!(PROPERTY_CODEC.decode(&block(&queue)), queue);
+}
+
+#[test]
+fn an_expiry_is_rounded_up_and_what_cannot_be_said_is_left_out() {
+    let properties = Properties {
+        expiry_ms: Some(1),
+        payload_format: Some(7),
+        headers: Table(vec![
+            ("nul".to_owned(), Value::text("\0")),
+            ("binary".to_owned(), Value::Bytes(vec![0xFF])),
+            ("long".to_owned(), Value::text("x".repeat(65_536))),
+            ("table".to_owned(), Value::Table(Table::default())),
+            ("n".to_owned(), Value::Int(-3, 4)),
+        ]),
+        ..Properties::default()
+    };
+    assert_eq!(block(&properties), b"\x04\x02\0\0\0\x01\x26\0\x01n\0\x02-3");
+}
+
+#[test]
+fn names_that_do_not_parse_or_repeat_stay_headers() {
+    let wire = b"\x04\x26\0\x08priority\0\x02+3\x26\0\x08priority\0\x013\x26\0\x08priority\0\x014";
+    let decoded = PROPERTY_CODEC.decode(wire);
+    assert_eq!(decoded.priority, Some(3));
+    assert_eq!(
+        decoded.headers.0,
+        [("priority".to_owned(), Value::text("+3")), ("priority".to_owned(), Value::text("4")),]
+    );
+}
+
+#[test]
+fn damaged_records_do_not_panic() {
+    for wire in [&b""[..], b"\x04\x26\0", b"\xFF\xFF", b"\x05\x08\0\x09a"] {
+        drop(PROPERTY_CODEC.decode(wire));
+    }
+    assert_eq!(PROPERTY_CODEC.decode(b"\x01").qos, Some(1));
+}
