@@ -24,8 +24,8 @@ pub(crate) const TEMPORARY_PREFIX: &str = "/temp-queue/";
 
 const REPLY_PREFIX: &str = "/reply-queue/";
 
-/// The core keeps exchange names of at most this many bytes.
-const EXCHANGE_BYTES_MAX: usize = 255;
+/// Longest name of a queue or an exchange that AMQP 0-9-1 can say.
+const NAME_BYTES_MAX: usize = 255;
 
 /// The core keeps routing keys of at most this many bytes.
 const KEY_BYTES_MAX: usize = 65_535;
@@ -81,7 +81,8 @@ impl<'a> Destination<'a> {
 
     fn check_lengths(self, text: &str) -> Result<Self, Failure> {
         let (exchange, key) = self.address();
-        if exchange.len() > EXCHANGE_BYTES_MAX || key.len() > KEY_BYTES_MAX {
+        let key_bytes_max = if exchange.is_empty() { NAME_BYTES_MAX } else { KEY_BYTES_MAX };
+        if exchange.len() > NAME_BYTES_MAX || key.len() > key_bytes_max {
             let body = format!("'{text}' is too long\n");
             return Err(Failure::new("Invalid destination", body));
         }

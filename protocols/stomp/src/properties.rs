@@ -5,8 +5,6 @@
 //! as it is; for the others [`PROPERTY_CODEC`] reads it. [`encode`] writes such a block for
 //! messages that other protocols published.
 
-use std::io::Write;
-
 use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Value};
 
 use crate::destination::{self, Destination};
@@ -163,8 +161,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> bool {
 }
 
 fn push_display(out: &mut Vec<u8>, value: &impl std::fmt::Display) {
-    // Writing to a vector cannot fail.
-    let _: std::io::Result<()> = write!(out, "{value}");
+    out.extend_from_slice(value.to_string().as_bytes());
 }
 
 /// `number / 10^scale`, without rounding.

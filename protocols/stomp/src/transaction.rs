@@ -29,7 +29,7 @@ pub(crate) struct PendingSend {
     /// `persistent:true`.
     pub(crate) persistent: bool,
     /// The queue must exist.
-    pub(crate) must_route: bool,
+    pub(crate) must_exist: bool,
     /// Its receipt, as it will be written.
     pub(crate) receipt: Option<Vec<u8>>,
 }

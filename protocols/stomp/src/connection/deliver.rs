@@ -72,21 +72,21 @@ impl Connection {
         };
         let message = &delivery.message;
         let body = message.body();
-        let block = match message.wire(Protocol::Stomp) {
-            Some(block) => block,
-            None => {
-                self.scratch.clear();
-                properties::encode(message.properties(), &mut self.scratch);
-                &self.scratch
-            }
+        let block = if let Some(block) = message.wire(Protocol::Stomp) {
+            block
+        } else {
+            self.scratch.clear();
+            properties::encode(message.properties(), &mut self.scratch);
+            &self.scratch
         };
         let out = &mut self.output.bytes;
         out.reserve(MESSAGE_OVERHEAD_BYTES + block.len() + body.len());
         subscription.begin_message(delivery.delivery, out);
         out.extend_from_slice(self.destination.of(message, self.version));
-        out.extend_from_slice(match delivery.redelivered {
-            false => b"\nredelivered:false\n",
-            true => b"\nredelivered:true\n",
+        out.extend_from_slice(if delivery.redelivered {
+            b"\nredelivered:true\n"
+        } else {
+            b"\nredelivered:false\n"
         });
         header::write_block(self.version, block, out);
         out.extend_from_slice(b"content-length:");

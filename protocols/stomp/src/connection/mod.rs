@@ -47,6 +47,8 @@ pub struct Connection {
     /// Chosen by CONNECT; 1.0 before it.
     version: Version,
     framer: Framer,
+    /// Bytes of input that will be presented again: no sign of life the second time.
+    untaken: usize,
     /// What the broker was asked and has not answered; no further frame is taken meanwhile.
     waiting: Waiting,
     /// The same, until the driver fetches it.
@@ -128,6 +130,7 @@ impl Connection {
             state: State::AwaitConnect,
             version: Version::default(),
             framer: Framer::default(),
+            untaken: 0,
             waiting: Waiting::Nothing,
             request: None,
             open: None,
@@ -278,7 +281,9 @@ fn receipt_of(frame: &Frame<'_>) -> Option<Vec<u8>> {
 
 impl Adapter for Connection {
     fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
-        self.heartbeat.note_received(batch.now());
+        if input.len() > self.untaken {
+            self.heartbeat.note_received(batch.now());
+        }
         let mut framer = std::mem::take(&mut self.framer);
         let mut taken = 0;
         while self.takes_input() && !batch.is_spent() {
@@ -290,6 +295,7 @@ impl Adapter for Connection {
         }
         self.framer = framer;
         self.note_output(batch.now());
+        self.untaken = input.len() - taken;
         match self.state {
             State::AwaitConnect | State::Connected => taken,
             // Nothing that follows DISCONNECT or an error means anything (S-70).

@@ -39,7 +39,7 @@ struct Route {
     /// The key names a queue that must be declared first.
     needs_queue: bool,
     /// A queue must be there.
-    must_route: bool,
+    must_exist: bool,
 }
 
 /// The headers of a SEND that do not travel.
@@ -144,7 +144,7 @@ impl Connection {
             retain: false,
         };
         let published = publish(&mut open.session, batch, draft, head.receipt.is_some())?;
-        if route.must_route && !published.routed {
+        if route.must_exist && !published.routed {
             return Err(no_queue(&route.key, open.connection.vhost()));
         }
         if let Some(receipt) = head.receipt {
@@ -177,7 +177,7 @@ impl Connection {
             properties: self.publisher.block.clone(),
             body: frame.body.to_vec(),
             persistent: head.is_persistent(),
-            must_route: route.must_route,
+            must_exist: route.must_exist,
             receipt: receipt_of(frame),
         };
         self.transactions.add(transaction, Pending::Send(send), &self.config)
@@ -245,7 +245,7 @@ impl Route {
         self.key.clear();
         self.key.push_str(key);
         self.needs_queue = matches!(parsed, Destination::Queue(_));
-        self.must_route = matches!(parsed, Destination::ExistingQueue(_));
+        self.must_exist = matches!(parsed, Destination::ExistingQueue(_));
         self.written.push_str(destination.value);
         Ok(())
     }

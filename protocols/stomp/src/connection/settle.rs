@@ -1,5 +1,6 @@
 //! ACK and NACK (S-59 to S-64), and transactions (S-65 to S-68).
 
+use stomp_parser::headers::AckType;
 use trivium_core::{Batch, Body, Draft, Outcome, Refusal, Ticket};
 
 use super::send::{no_queue, publish};
@@ -11,8 +12,6 @@ use crate::receipt;
 use crate::subscription::MessageName;
 use crate::transaction::{Pending, PendingSend};
 use crate::version::Version;
-
-use stomp_parser::headers::AckType;
 
 impl Connection {
     pub(super) fn on_ack(
@@ -152,7 +151,7 @@ impl Connection {
             retain: false,
         };
         let published = publish(&mut open.session, batch, draft, wants_confirm)?;
-        if send.must_route && !published.routed {
+        if send.must_exist && !published.routed {
             return Err(no_queue(&send.key, open.connection.vhost()));
         }
         if let Some(receipt) = &send.receipt {

@@ -1,10 +1,11 @@
 //! SUBSCRIBE and UNSUBSCRIBE (S-47 to S-56), and the queues behind them.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use stomp_parser::headers::AckType;
 use trivium_core::control::{self, Answer, Binding, Consume, DeclareQueue, Request, Response};
-use trivium_core::{Batch, ConsumerId, Outcome, Refusal, Value};
+use trivium_core::{Batch, ConsumerId, Outcome, Refusal, Table, Value};
 
 use super::{Connection, Waiting, receipt_of};
 use crate::destination::{Destination, TEMPORARY_PREFIX};
@@ -90,7 +91,7 @@ impl Subscribing {
                 source,
                 destination,
                 key,
-                arguments: Default::default(),
+                arguments: Table::default(),
             });
         }
         Request::Consume(self.consume.clone())
@@ -145,7 +146,7 @@ impl Connection {
             let body = format!("A subscription identified by '{name}' already exists.");
             return Err(Failure::new("Duplicated subscription identifier", body));
         }
-        Ok(id.map(|id| id.into_owned()))
+        Ok(id.map(Cow::into_owned))
     }
 
     /// Takes the first step.

@@ -45,7 +45,10 @@ fn small() -> Config {
     }
 }
 
-fn check(cases: &[(&str, Option<Version>, &[u8], &[&str])]) {
+/// The rule, the version, what arrives, and what is read.
+type Case<'a> = (&'a str, Option<Version>, &'a [u8], &'a [&'a str]);
+
+fn check(cases: &[Case<'_>]) {
     for (rule, version, input, frames) in cases {
         for chunk_len in [input.len(), 1, 3] {
             let read = read(input, *version, &small(), chunk_len);
@@ -130,6 +133,12 @@ fn what_is_no_frame_is_told_so() {
             b"A\ncontent-length:x\n\n\0",
             &["Invalid frame: content-length is not a number"],
         ),
+    ]);
+}
+
+#[test]
+fn limits_are_told() {
+    check(&[
         (
             "S-21: promised body",
             V2,
