@@ -148,7 +148,7 @@ impl<'a> Batch<'a> {
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
         });
-        let place = connection.vhost.route(cache, draft.exchange, draft.routing_key)?;
+        let place = connection.vhost.route(cache, &draft)?;
         let route = cache.at(place).ok_or(Refusal::Internal)?;
         let counts = self.scratch.effects.counters.of(connection.protocol);
         counts.published += 1;

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::Refusal;
 use crate::hash::NameMap;
 use crate::retained::Retained;
-use crate::routing::{Place, Route, RouteCache, Routing};
+use crate::routing::{Headers, Place, Route, RouteCache, Routing};
 use crate::session::SessionShared;
+use crate::{Draft, Refusal};
 
 /// One virtual host.
 #[derive(Debug)]
@@ -57,13 +57,18 @@ impl Vhost {
     pub(crate) fn route(
         &self,
         cache: &mut RouteCache,
-        exchange: &str,
-        key: &str,
+        draft: &Draft<'_>,
     ) -> Result<Place, Refusal> {
+        let (exchange, key) = (draft.exchange, draft.routing_key);
         let version = self.version.load(Ordering::Acquire);
         let (place, is_there) = cache.find(self.index, exchange, key, version);
         if !is_there {
-            let route = Route::resolve(&self.routing(), exchange, key, version)?;
+            let headers = Headers::of(draft);
+            let mut route = Route::resolve(&self.routing(), exchange, key, &headers, version)?;
+            if route.is_for_one {
+                // No version has this number: the next message does not find it.
+                route.version = 0;
+            }
             cache.keep(place, self.index, exchange, key, Arc::new(route));
         }
         Ok(place)

@@ -21,7 +21,7 @@ const QUEUE_ARGUMENTS: [&str; 14] = [
 ];
 
 /// A type as RabbitMQ's texts name it.
-pub(super) const fn type_name(value: &Value) -> &'static str {
+pub(crate) const fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Void => "void",
         Value::Bool(_) => "bool",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Binding, Destination};
-use crate::routing::{BindingKey, ExchangeKind, Routing, Target, TargetId};
+use crate::routing::{BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers};
 use crate::session::SessionShared;
 use crate::{Refusal, Response};
 
@@ -13,6 +13,9 @@ pub(super) fn bind(session: &SessionShared, binding: Binding) -> Result<Response
     session.connection.vhost.change_routing(|routing| {
         let source = routing.exchange(&binding.source)?;
         check_key(source.kind, &binding.key)?;
+        if source.kind == ExchangeKind::Headers {
+            check_headers(&binding.arguments)?;
+        }
         let target = target(session, routing, &binding.destination)?;
         let key = BindingKey::new(&binding.key, binding.arguments);
         routing.bind(&binding.source, &target, key)?;

@@ -11,6 +11,8 @@ mod queue;
 
 use std::sync::Arc;
 
+pub(crate) use arguments::type_name;
+
 use crate::address::Pattern;
 use crate::encoder::{Encoder, Variant};
 use crate::{

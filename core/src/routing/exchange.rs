@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::headers::HeaderBindings;
+use super::route::Headers;
 use super::target::{Target, TargetId, Targets};
 use super::topic::Trie;
 use crate::Table;
@@ -18,6 +20,8 @@ pub(crate) enum ExchangeKind {
     Fanout,
     /// The binding key is a pattern.
     Topic,
+    /// The binding's arguments are compared with the message's headers.
+    Headers,
 }
 
 impl ExchangeKind {
@@ -27,6 +31,7 @@ impl ExchangeKind {
             "direct" => Some(Self::Direct),
             "fanout" => Some(Self::Fanout),
             "topic" => Some(Self::Topic),
+            "headers" => Some(Self::Headers),
             _ => None,
         }
     }
@@ -36,6 +41,7 @@ impl ExchangeKind {
             Self::Direct => "direct",
             Self::Fanout => "fanout",
             Self::Topic => "topic",
+            Self::Headers => "headers",
         }
     }
 }
@@ -71,6 +77,7 @@ enum Matcher {
     Direct(NameMap<Box<str>, Targets>),
     Fanout(Targets),
     Topic(Box<Trie>),
+    Headers(HeaderBindings),
 }
 
 /// One exchange.
@@ -93,6 +100,7 @@ impl Exchange {
             ExchangeKind::Direct => Matcher::Direct(NameMap::with_hasher(hasher.clone())),
             ExchangeKind::Fanout => Matcher::Fanout(Targets::default()),
             ExchangeKind::Topic => Matcher::Topic(Box::new(Trie::new(hasher))),
+            ExchangeKind::Headers => Matcher::Headers(HeaderBindings::default()),
         };
         Self {
             name,
@@ -124,6 +132,7 @@ impl Exchange {
             Matcher::Direct(keys) => keys.entry(key.key.clone()).or_default().add(target),
             Matcher::Fanout(targets) => targets.add(target),
             Matcher::Topic(trie) => trie.entry(&key.pattern()).add(target),
+            Matcher::Headers(bindings) => bindings.add(target, key.clone()),
         }
         known.push(key);
     }
@@ -156,11 +165,12 @@ impl Exchange {
             }
             Matcher::Fanout(targets) => targets.remove(target),
             Matcher::Topic(trie) => trie.change(&key.pattern(), |targets| targets.remove(target)),
+            Matcher::Headers(bindings) => bindings.remove(target, key),
         }
     }
 
     /// Calls `found` with every target of `key`, some perhaps more than once.
-    pub(super) fn route(&self, key: &str, mut found: impl FnMut(&Target)) {
+    pub(super) fn route(&self, key: &str, headers: &Headers<'_>, mut found: impl FnMut(&Target)) {
         match &self.table {
             Matcher::Direct(keys) => {
                 keys.get(key).into_iter().flat_map(Targets::iter).for_each(found);
@@ -169,6 +179,7 @@ impl Exchange {
             Matcher::Topic(trie) => {
                 trie.matches(key, |targets| targets.iter().for_each(&mut found));
             }
+            Matcher::Headers(bindings) => bindings.route(headers.get(), found),
         }
     }
 }

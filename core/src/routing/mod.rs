@@ -6,6 +6,7 @@
 
 mod cache;
 mod exchange;
+mod headers;
 mod route;
 mod target;
 mod topic;
@@ -19,7 +20,8 @@ use crate::{QueueId, Refusal, Table};
 
 pub(crate) use cache::{Place, RouteCache};
 pub(crate) use exchange::{BindingKey, Exchange, ExchangeKind};
-pub(crate) use route::Route;
+pub(crate) use headers::check as check_headers;
+pub(crate) use route::{Headers, Route};
 pub(crate) use target::{Subscriber, Target, TargetId};
 
 /// The exchange that MQTT topics and STOMP `/topic` destinations live in.
@@ -49,6 +51,8 @@ impl Routing {
             ("amq.direct", ExchangeKind::Direct, false),
             ("amq.fanout", ExchangeKind::Fanout, false),
             (TOPIC_EXCHANGE, ExchangeKind::Topic, false),
+            ("amq.headers", ExchangeKind::Headers, false),
+            ("amq.match", ExchangeKind::Headers, false),
             ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
         ] {
             routing.add_exchange(name, kind, true, false, internal, Table::default());

@@ -1,12 +1,13 @@
 //! A resolved route: all queues and subscribers that one exchange and key lead to.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::target::{Subscriber, Target};
-use super::{Exchange, Routing};
+use super::{Exchange, Routing, TOPIC_EXCHANGE};
 use crate::queue::Queue;
-use crate::{QueueId, Refusal};
+use crate::{Draft, PropertyCodec, QueueId, Refusal, Table};
 
 /// Where messages of one exchange and key go. Cached by workers as long as the vhost's routing
 /// version stands.
@@ -21,6 +22,34 @@ pub(crate) struct Route {
     pub(crate) subscribers: Vec<Arc<Subscriber>>,
     /// The vhost's routing version it was resolved at.
     pub(crate) version: u64,
+    /// It depends on the message's headers: it serves one message only.
+    pub(crate) is_for_one: bool,
+}
+
+/// A key of the default exchange that begins so is a reply address: the rest is a key of
+/// `amq.topic`, so that responders who know only queues can answer MQTT clients.
+const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
+
+/// The headers of the message to be routed, decoded once a headers exchange asks.
+#[derive(Debug)]
+pub(crate) struct Headers<'a> {
+    codec: &'static dyn PropertyCodec,
+    properties: &'a [u8],
+    decoded: OnceCell<Table>,
+}
+
+impl<'a> Headers<'a> {
+    pub(crate) const fn of(draft: &Draft<'a>) -> Self {
+        Self { codec: draft.codec, properties: draft.properties, decoded: OnceCell::new() }
+    }
+
+    pub(super) fn get(&self) -> &Table {
+        self.decoded.get_or_init(|| self.codec.decode(self.properties).headers)
+    }
+
+    fn were_asked(&self) -> bool {
+        self.decoded.get().is_some()
+    }
 }
 
 impl Route {
@@ -40,10 +69,14 @@ impl Route {
         routing: &Routing,
         exchange: &str,
         key: &str,
+        headers: &Headers<'_>,
         version: u64,
     ) -> Result<Self, Refusal> {
         let mut route = Self { version, ..Self::default() };
         if exchange.is_empty() {
+            if let Some(key) = key.strip_prefix(TOPIC_REPLY_PREFIX) {
+                return Self::resolve(routing, TOPIC_EXCHANGE, key, headers, version);
+            }
             route.queues.extend(routing.queues.get(key).cloned());
             route.finish(key);
             return Ok(route);
@@ -58,7 +91,7 @@ impl Route {
         let mut visited = BTreeSet::from([source.name.clone()]);
         let mut pending: Vec<&Exchange> = vec![source];
         while let Some(exchange) = pending.pop() {
-            exchange.route(key, |target| match target {
+            exchange.route(key, headers, |target| match target {
                 Target::Queue(queue) => route.queues.push(queue.clone()),
                 Target::Subscriber(subscriber) => route.subscribers.push(subscriber.clone()),
                 Target::Exchange(name) => {
@@ -71,6 +104,7 @@ impl Route {
             });
         }
         route.finish(key);
+        route.is_for_one = headers.were_asked();
         Ok(route)
     }
 

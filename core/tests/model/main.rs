@@ -3,6 +3,8 @@
 //! log. The broker runs on the stepped log with a window of 4 messages and outboxes of 3, so that
 //! paging, reading and stalling happen all the time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod naive;
 mod subject;
 

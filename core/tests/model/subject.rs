@@ -205,7 +205,7 @@ impl Subject {
         confirm: bool,
     ) {
         let mut batch = self.broker.batch(&mut self.worker, Instant::START);
-        let publisher = &mut self.clients[client];
+        let from = &mut self.clients[client];
         for _ in 0..count {
             let id = self.next_id;
             self.next_id += 1;
@@ -221,7 +221,7 @@ impl Subject {
                 retain: false,
             };
             let wanted = if confirm { Confirm::Wanted } else { Confirm::Unwanted };
-            let published = batch.publish(&mut publisher.session, draft, wanted).unwrap();
+            let published = batch.publish(&mut from.session, draft, wanted).unwrap();
             assert!(published.routed);
             let targets = queue.map_or(0..QUEUES, |queue| queue..queue + 1);
             let mut copies = 0;
@@ -234,7 +234,7 @@ impl Subject {
                 self.logged.insert(id, copies);
             }
             if confirm {
-                publisher.unconfirmed.push((published.ticket, copies > 0));
+                from.unconfirmed.push((published.ticket, copies > 0));
             }
         }
         batch.end();
@@ -322,8 +322,7 @@ impl Subject {
     }
 
     fn delete_queue(&mut self, queue: usize) {
-        let request =
-            Request::DeleteQueue { name: name(queue), if_unused: false, if_empty: false };
+        let request = Request::DeleteQueue { name: name(queue), if_unused: false, if_empty: false };
         let answer = self.ask(0, request).unwrap();
         let Response::Count(count) = answer else { panic!("unexpected {answer:?}") };
         let ready = std::mem::take(&mut self.queues[queue].ready);
