@@ -153,3 +153,74 @@ impl Trie {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::routing::Target;
+
+    /// Exchanges stand for the patterns by their index.
+    fn target(index: usize) -> Target {
+        Target::Exchange(index.to_string().into())
+    }
+
+    fn matching(trie: &Trie, key: &str) -> Vec<usize> {
+        let mut found = Vec::new();
+        trie.matches(key, |targets| {
+            found.extend(targets.iter().map(|target| match target {
+                Target::Exchange(name) => name.parse::<usize>().unwrap(),
+                other => panic!("unexpected {other:?}"),
+            }));
+        });
+        found.sort_unstable();
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_matches_one_by_one(
+            patterns in proptest::collection::vec("([ab*#]\\.){0,4}[ab*#]", 1..20),
+            removed in proptest::collection::vec(any::<bool>(), 20),
+            key in "([abc]\\.){0,5}[abc]",
+        ) {
+            let mut trie = Trie::new(&crate::hash::state(1));
+            let patterns: Vec<Pattern> = patterns.iter().map(|p| Pattern::from_key(p)).collect();
+            for (index, pattern) in patterns.iter().enumerate() {
+                trie.entry(pattern).add(&target(index));
+            }
+            for (index, pattern) in patterns.iter().enumerate().filter(|(i, _)| removed[*i]) {
+                trie.change(pattern, |targets| targets.remove(&target(index).id()));
+            }
+            let kept = patterns.iter().enumerate().filter(|(index, _)| !removed[*index]);
+            let expected: Vec<usize> =
+                kept.filter(|(_, pattern)| pattern.matches(&key)).map(|(index, _)| index).collect();
+            prop_assert_eq!(matching(&trie, &key), expected);
+        }
+
+        #[test]
+        fn forgets_branches_that_nothing_uses(
+            patterns in proptest::collection::vec("([ab*#]\\.){0,4}[ab*#]", 1..20),
+        ) {
+            let mut trie = Trie::new(&crate::hash::state(1));
+            let patterns: Vec<Pattern> = patterns.iter().map(|p| Pattern::from_key(p)).collect();
+            for (index, pattern) in patterns.iter().enumerate() {
+                trie.entry(pattern).add(&target(index));
+            }
+            for (index, pattern) in patterns.iter().enumerate() {
+                trie.change(pattern, |targets| targets.remove(&target(index).id()));
+            }
+            prop_assert_eq!(trie.free.len(), trie.nodes.len() - 1);
+        }
+    }
+
+    #[test]
+    fn a_key_of_many_words_takes_no_stack() {
+        let mut trie = Trie::new(&crate::hash::state(1));
+        trie.entry(&Pattern::from_key("#.x.#")).add(&target(0));
+        let deep = "x.".repeat(32_000);
+        trie.entry(&Pattern::from_key(&deep)).add(&target(1));
+        assert_eq!(matching(&trie, &deep), [0, 1]);
+    }
+}

@@ -124,7 +124,7 @@ impl Subject {
         subject
     }
 
-    fn declare(&mut self, queue: usize) {
+    fn declare(&self, queue: usize) {
         let durable = is_durable(queue);
         let declare = DeclareQueue { name: name(queue), durable, ..Default::default() };
         self.ask(0, Request::DeclareQueue(declare)).unwrap();
@@ -137,7 +137,7 @@ impl Subject {
         self.ask(0, Request::Bind(binding)).unwrap();
     }
 
-    fn ask(&mut self, client: usize, request: Request) -> Answer {
+    fn ask(&self, client: usize, request: Request) -> Answer {
         let session = Some(self.clients[client].session.handle());
         let origin = Origin { session, principal: None, protocol: Protocol::Amqp };
         let mut future = match self.broker.request(&origin, request) {
@@ -303,7 +303,9 @@ impl Subject {
         let Response::Count(count) = answer else { panic!("unexpected {answer:?}") };
         let purged = std::mem::take(&mut self.queues[queue].ready);
         assert_eq!(count, purged.len() as u64);
-        purged.into_values().for_each(|item| gone(&mut self.logged, item));
+        for item in purged.into_values() {
+            gone(&mut self.logged, item);
+        }
         while self.broker.tick(Instant::START, 3) {}
     }
 
@@ -327,7 +329,9 @@ impl Subject {
         let Response::Count(count) = answer else { panic!("unexpected {answer:?}") };
         let ready = std::mem::take(&mut self.queues[queue].ready);
         assert_eq!(count, ready.len() as u64);
-        ready.into_values().for_each(|item| gone(&mut self.logged, item));
+        for item in ready.into_values() {
+            gone(&mut self.logged, item);
+        }
         for known in &self.outstanding {
             if known.queue == queue && known.life == self.lives[queue] {
                 gone(&mut self.logged, known.item);
