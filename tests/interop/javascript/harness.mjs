@@ -57,7 +57,7 @@ export async function refusal(action, what) {
   throw new Error(`${what}: must be refused`);
 }
 
-export async function main(suite) {
+export async function main(suite, cleanUp = async () => {}) {
   let failed = false;
   for (const { name, action, onlyFor } of cases) {
     const label = `${suite} ${name}`;
@@ -83,6 +83,7 @@ export async function main(suite) {
       clearTimeout(timer);
     }
   }
+  await cleanUp();
   console.log(`END ${suite}`);
   // Client libraries keep sockets and timers after a failed case; they must not hold up the exit.
   process.exit(failed ? 1 : 0);
