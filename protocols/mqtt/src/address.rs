@@ -13,6 +13,9 @@ pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
 /// the reply goes to a queue of another protocol.
 const QUEUE_PREFIX: &str = "$queue/";
 
+/// The longest routing key; a topic's dots are coded in three octets each.
+const KEY_BYTES_MAX: usize = 65_535;
+
 /// A valid Topic Name (MQTT 5, section 4.7): not empty, no wildcards. NUL and UTF-8 are the
 /// reader's.
 pub(crate) fn is_topic(topic: &str) -> bool {
@@ -56,7 +59,7 @@ pub(crate) struct Target {
     topic: Vec<u8>,
     key: String,
     is_queue: bool,
-    is_refused: bool,
+    refusal: Option<&'static str>,
 }
 
 impl Target {
@@ -80,7 +83,7 @@ impl Target {
             None => words_of_topic(text, &mut self.key),
         }
         self.is_queue = queue.is_some();
-        self.is_refused = is_reserved(text) || (self.is_queue && self.key.is_empty());
+        self.refusal = refusal(text, &self.key);
         self.topic.extend_from_slice(topic);
         Ok(())
     }
@@ -94,15 +97,21 @@ impl Target {
         &self.key
     }
 
-    /// A topic that no client may publish to.
-    pub(crate) const fn is_refused(&self) -> bool {
-        self.is_refused
+    /// Why no client may publish here.
+    pub(crate) const fn refusal(&self) -> Option<&'static str> {
+        self.refusal
     }
 }
 
-fn is_reserved(topic: &str) -> bool {
+fn refusal(topic: &str, key: &str) -> Option<&'static str> {
     let first = topic.split('/').next();
-    matches!(first, Some("$SYS" | "$share"))
+    if matches!(first, Some("$SYS" | "$share")) {
+        return Some("publishing to a reserved topic");
+    }
+    if key.is_empty() {
+        return Some("publishing to a queue without a name");
+    }
+    (key.len() > KEY_BYTES_MAX).then_some("publishing to a topic whose dots make it too long")
 }
 
 /// Appends the `$queue/<name>` topic of a queue: `/`, `+`, `#`, `%` and NUL are percent-coded.
@@ -158,6 +167,21 @@ mod tests {
         }
         for filter in ["", "a#", "a/#/b", "#/", "a+", "+a/b", "++", "a/b+/c", "##"] {
             assert!(!is_filter(filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn some_topics_are_refused() {
+        let refused = |topic: &str| {
+            let mut target = Target::default();
+            target.point_at(topic.as_bytes()).unwrap();
+            target.refusal().is_some()
+        };
+        for topic in ["$SYS/a", "$SYS", "$share/g/a", "$queue/", &".".repeat(65_535)] {
+            assert!(refused(topic));
+        }
+        for topic in ["a", "$SYSTEM", "$queue/q", &"a".repeat(65_535), "/"] {
+            assert!(!refused(topic));
         }
     }
 

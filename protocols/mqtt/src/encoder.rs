@@ -55,34 +55,32 @@ impl Envelope<'_> {
             out.truncate(start);
             return false;
         }
+        out.reserve(body.len() + 3);
         write_length(remaining, start + 1..body_start, out);
         out.extend_from_slice(body);
         true
     }
 
     fn write_properties(&self, message: &Message, out: &mut Vec<u8>) {
-        let ids_bytes: usize =
-            self.subscription_ids.iter().map(|&id| 1 + variable_bytes(id as usize)).sum();
-        if let Some(wire) = message.wire(Protocol::Mqtt) {
-            let (_, block) = split_wire(wire);
-            write_variable(block.len() + ids_bytes, out);
-            out.extend_from_slice(block);
-        } else {
-            let mut block = Vec::new();
-            write_block(message.properties(), &mut block);
-            write_variable(block.len() + ids_bytes, out);
-            out.extend_from_slice(&block);
+        // Most blocks are shorter than 128 octets.
+        let length_at = out.len();
+        out.push(0);
+        let start = out.len();
+        match message.wire(Protocol::Mqtt) {
+            Some(wire) => out.extend_from_slice(split_wire(wire).1),
+            None => write_block(message.properties(), out),
         }
         for &subscription in self.subscription_ids {
             out.push(id::SUBSCRIPTION_ID);
             write_variable(subscription as usize, out);
         }
+        write_length(out.len() - start, length_at..start, out);
     }
 }
 
-/// Writes a Remaining Length into the octets kept free for it, or makes them fit.
-fn write_length(remaining: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>) {
-    let (octets, count) = variable(remaining);
+/// Writes a length into the octets kept free for it, or makes them fit.
+fn write_length(length: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    let (octets, count) = variable(length);
     if count == place.len() {
         out[place].copy_from_slice(&octets[..count]);
     } else {

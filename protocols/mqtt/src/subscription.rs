@@ -32,13 +32,15 @@ pub(crate) struct Matched {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     filters: BTreeMap<String, Filter>,
-    /// What the last key matched: traffic repeats its keys.
-    last: Option<Last>,
+    last: Last,
 }
 
-#[derive(Debug)]
+/// What the last key matched: traffic repeats its keys.
+#[derive(Debug, Default)]
 struct Last {
-    key: Vec<u8>,
+    /// Whether the rest is true.
+    is_known: bool,
+    key: String,
     is_own: bool,
     matched: Option<Matched>,
 }
@@ -55,26 +57,26 @@ impl Subscriptions {
     /// Adds a filter, or replaces the one with the same text [MQTT-3.8.4-3].
     pub(crate) fn insert(&mut self, text: String, filter: Filter) {
         self.filters.insert(text, filter);
-        self.last = None;
+        self.last.is_known = false;
     }
 
     pub(crate) fn remove(&mut self, filter: &str) {
         self.filters.remove(filter);
-        self.last = None;
+        self.last.is_known = false;
     }
 
     /// What matches a delivery from the session's queue; `is_own` for what this connection
     /// published. `None` when its subscription is gone.
     pub(crate) fn matching(&mut self, key: &str, is_own: bool) -> Option<&Matched> {
-        let is_last = self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.is_own == is_own && last.key == key.as_bytes());
-        if !is_last {
-            let matched = self.find(key, is_own);
-            self.last = Some(Last { key: key.as_bytes().to_vec(), is_own, matched });
+        let last = &self.last;
+        if !last.is_known || last.is_own != is_own || last.key != key {
+            self.last.matched = self.find(key, is_own);
+            self.last.key.clear();
+            self.last.key.push_str(key);
+            self.last.is_own = is_own;
+            self.last.is_known = true;
         }
-        self.last.as_ref().and_then(|last| last.matched.as_ref())
+        self.last.matched.as_ref()
     }
 
     fn find(&self, key: &str, is_own: bool) -> Option<Matched> {

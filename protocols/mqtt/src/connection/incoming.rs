@@ -151,12 +151,12 @@ impl Incoming {
 
     /// What we refuse before the broker is asked.
     fn refusal(&self, publish: &Publish<'_>) -> Option<Refusal> {
-        if self.target.is_refused() {
-            return Some(Refusal::access("publishing to a reserved topic"));
+        if let Some(reason) = self.target.refusal() {
+            return Some(Refusal::access(reason));
         }
         let claim = publish.properties.user_id?;
         (claim != &*self.user).then(|| {
-            Refusal::precondition(format!(
+            Refusal::access(format!(
                 "user_id property set to '{claim}' but authenticated user was '{}'",
                 self.user
             ))

@@ -4,6 +4,8 @@
 //! encodes once for all such subscribers. Every other one is served through the session's queue.
 //! QoS 2 is granted as 1.
 
+use std::collections::BTreeSet;
+
 use trivium_core::address::Pattern;
 use trivium_core::control::{Answer, Request, Response, Subscription};
 use trivium_core::{ConsumerId, Message, Refusal, Transmit};
@@ -90,16 +92,19 @@ impl Subscribing {
         let Subscribe { packet_id, id, filters } = subscribe;
         let mut codes = Vec::with_capacity(filters.len());
         let mut asked = Vec::with_capacity(filters.len());
-        let mut count = self.subscriptions.len();
+        // As if each filter had come in a packet of its own [MQTT-3.8.4-5].
+        let mut added = BTreeSet::new();
         for (index, requested) in filters.into_iter().enumerate() {
-            let is_new = !self.subscriptions.contains(&requested.filter);
-            count += usize::from(is_new);
-            let code = if count > self.subscriptions_max {
+            let is_new = !self.subscriptions.contains(&requested.filter)
+                && !added.contains(&requested.filter);
+            let count = self.subscriptions.len() + added.len();
+            let code = if is_new && count >= self.subscriptions_max {
                 Err(ReasonCode::QUOTA_EXCEEDED)
             } else {
                 grant(&requested)
             };
             if let Ok(qos) = code {
+                added.extend(is_new.then(|| requested.filter.clone()));
                 asked.push(self.asked(index, requested, qos, id, is_new));
             }
             codes.push(code.map_or_else(|code| code, ReasonCode));
@@ -158,21 +163,20 @@ impl Subscribing {
         out: &mut Transmit,
     ) -> Result<Option<Request>, End> {
         let Unsubscribe { packet_id, filters } = unsubscribe;
-        let code = |filter: &String| {
-            if self.subscriptions.contains(filter) {
-                ReasonCode::SUCCESS
-            } else if is_filter(filter) {
-                ReasonCode::NO_SUBSCRIPTION_EXISTED
-            } else {
+        // As if each filter had come in a packet of its own [MQTT-3.10.4-6].
+        let mut removed = BTreeSet::new();
+        let mut codes = Vec::with_capacity(filters.len());
+        for filter in &filters {
+            codes.push(if !is_filter(filter) {
                 ReasonCode::TOPIC_FILTER_INVALID
-            }
-        };
-        let codes: Vec<_> = filters.iter().map(code).collect();
-        let patterns: Vec<_> = filters
-            .iter()
-            .filter(|filter| self.subscriptions.contains(filter))
-            .map(|filter| Pattern::from_filter(filter))
-            .collect();
+            } else if self.subscriptions.contains(filter) && removed.insert(filter) {
+                ReasonCode::SUCCESS
+            } else {
+                ReasonCode::NO_SUBSCRIPTION_EXISTED
+            });
+        }
+        let patterns: Vec<_> =
+            removed.into_iter().map(|filter| Pattern::from_filter(filter)).collect();
         if patterns.is_empty() {
             self.write_unsuback(packet_id, &codes, out)?;
             return Ok(None);

@@ -185,8 +185,8 @@ fn will(reader: &mut Reader<'_>, flags: ConnectFlags, version: Version) -> Resul
     };
     let mut target = Target::default();
     target.point_at(reader.binary()?)?;
-    if target.is_refused() {
-        return Err(Fault::new(ReasonCode::TOPIC_NAME_INVALID, "a reserved will topic"));
+    if let Some(reason) = target.refusal() {
+        return Err(Fault::new(ReasonCode::TOPIC_NAME_INVALID, reason));
     }
     let qos = flags.will_qos();
     let mut wire = Vec::new();

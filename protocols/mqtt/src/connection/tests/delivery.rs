@@ -1,5 +1,9 @@
 //! Deliveries: QoS, options, identifiers, flow control.
 
+use trivium_core::{
+    Body, Confirm, Draft, Principal, Properties, PropertyCodec, ReplyTo, Table, Value, Worker,
+};
+
 use super::*;
 
 /// Subscribes `client` and expects the codes.
@@ -146,5 +150,60 @@ fn messages_of_one_topic_keep_their_order() {
         let sent: Vec<_> = (1..=100).map(|id| publish(V5, qos << 1, "t", id, b"", &[id])).collect();
         publisher.send(&sent.concat());
         assert_eq!(client.read(), sent.concat(), "[MQTT-4.6.0-5] [MQTT-4.6.0-6]");
+    }
+}
+
+/// A protocol whose wire form is one octet: durable, transient or unsaid.
+#[derive(Debug)]
+struct Foreign;
+
+impl PropertyCodec for Foreign {
+    fn protocol(&self) -> Protocol {
+        Protocol::Amqp
+    }
+
+    fn decode(&self, wire: &[u8]) -> Properties {
+        Properties {
+            content_type: Some("text/plain".to_owned()),
+            reply_to: Some(ReplyTo::Queue("amq.gen/1".to_owned())),
+            expiry_ms: Some(1500),
+            durable: [Some(true), Some(false), None][usize::from(wire[0])],
+            headers: Table(vec![("n".to_owned(), Value::Int(7, 4))]),
+            ..Properties::default()
+        }
+    }
+}
+
+#[test]
+fn messages_of_other_protocols_arrive_with_what_mqtt_can_say() {
+    let block = b"\x02\0\0\0\x02\x03\0\x0Atext/plain\x08\0\x12$queue/amq.gen%2F1\x26\0\x01n\0\x017";
+    // Durable and unsaid go out as granted, transient at QoS 0 (mapping.md).
+    for (durable, granted, delivered) in [(0, 1, 1), (1, 1, 0), (2, 1, 1), (0, 0, 0), (1, 0, 0)] {
+        let world = World::new();
+        let outbox = world.broker().outbox();
+        let principal = Principal::unrestricted("guest");
+        let link = world.broker().connect(&principal, "/", Protocol::Amqp, outbox).unwrap();
+        let mut session = link.session(1);
+        let mut old = client(&world, V4, "o");
+        let mut client = client(&world, V5, "a");
+        subscribed(&mut old, V4, &[("a.b/#", granted)], b"", &[granted]);
+        subscribed(&mut client, V5, &[("a.b/#", granted)], b"", &[granted]);
+        let mut worker = Worker::default();
+        let mut batch = world.broker().batch(&mut worker, world.now());
+        let draft = Draft {
+            exchange: "amq.topic",
+            routing_key: "a%2Eb.c",
+            codec: &Foreign,
+            properties: &[durable],
+            body: Body::Borrowed(b"\0\xFF"),
+            persistent: false,
+            mandatory: false,
+            retain: false,
+        };
+        batch.publish(&mut session, draft, Confirm::Unwanted).unwrap();
+        batch.end();
+        let expected = publish(V5, delivered << 1, "a.b/c", 1, block, b"\0\xFF");
+        assert_eq!(Hex(&client.read()), Hex(&expected));
+        assert_eq!(old.read(), publish(V4, delivered << 1, "a.b/c", 1, b"", b"\0\xFF"));
     }
 }

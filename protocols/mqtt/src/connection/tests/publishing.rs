@@ -108,7 +108,7 @@ fn publishes_that_break_a_rule() {
             "somebody else's name",
             V5,
             one(V5, 2, "a", b"\x26\0\x0Camqp-user-id\0\x04root"),
-            vec![b"\x40\x03\0\x07\x83".to_vec()],
+            vec![b"\x40\x03\0\x07\x87".to_vec()],
             false,
         ),
     ]);

@@ -43,6 +43,12 @@ fn subscriptions_are_granted_one_by_one() {
             vec![b"\xE0\x02\x82\0".to_vec()],
             true,
         ),
+    ]);
+}
+
+#[test]
+fn unsubscribing_is_answered_filter_by_filter() {
+    run(&[
         case(
             "[MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.11.3-1] [MQTT-3.11.3-2]",
             V5,
@@ -51,6 +57,21 @@ fn subscriptions_are_granted_one_by_one() {
                 unsubscribe(V5, 8, &["x", "b", "a", "a#"]),
             ],
             vec![suback(V5, 7, &[0, 1]), b"\xB0\x07\0\x08\0\x11\0\0\x8F".to_vec()],
+            false,
+        ),
+        case(
+            "[MQTT-3.8.4-5] [MQTT-3.10.4-6] as if each came alone",
+            V5,
+            vec![
+                publish(V5, 1, "a", 0, b"", b"x"),
+                subscribe(V5, 7, &[("a", 0x10), ("a", 0x10)], b""),
+                unsubscribe(V5, 8, &["a", "a"]),
+            ],
+            vec![
+                suback(V5, 7, &[0, 0]),
+                publish(V5, 1, "a", 0, b"", b"x"),
+                b"\xB0\x05\0\x08\0\0\x11".to_vec(),
+            ],
             false,
         ),
         case(
