@@ -457,7 +457,7 @@ impl Subject {
         });
     }
 
-    fn check_counts(&mut self) {
+    fn check_counts(&self) {
         for queue in 0..QUEUES {
             let passive = DeclareQueue { name: name(queue), passive: true, ..Default::default() };
             let answer = self.ask(0, Request::DeclareQueue(passive)).unwrap();
