@@ -139,8 +139,11 @@ impl Connection {
         match &mut self.state {
             State::AwaitConnect => self.on_connect(header, packet),
             State::Open(open) => {
-                let request = open.on_packet(header, packet, batch, &mut self.output)?;
-                self.request = request.map(|request| (Some(open.handle()), request));
+                open.on_packet(header, packet, batch, &mut self.output)?;
+                if open.is_waiting() {
+                    let request = open.take_request();
+                    self.request = request.map(|request| (Some(open.handle()), request));
+                }
             }
             State::Opening(_) | State::Closed { .. } => return Ok(0),
         }

@@ -80,6 +80,10 @@ impl Envelope<'_> {
 
 /// Writes a length into the octets kept free for it, or makes them fit.
 fn write_length(length: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    if length < 128 && place.len() == 1 {
+        out[place.start] = length.to_le_bytes()[0];
+        return;
+    }
     let (octets, count) = variable(length);
     if count == place.len() {
         out[place].copy_from_slice(&octets[..count]);

@@ -37,6 +37,8 @@ pub(super) struct Open {
     incoming: Incoming,
     outgoing: Outgoing,
     subscribing: Subscribing,
+    /// What the broker shall be asked; not a result, which would be moved for every packet.
+    request: Option<Request>,
     /// Deliveries that came between a SUBSCRIBE and its SUBACK, at most `unsettled_max`.
     held: Vec<Delivery>,
     /// The session's queue is gone. The next event says why if another connection took over.
@@ -61,6 +63,7 @@ impl Open {
             outgoing: Outgoing::new(&connect, entered.link.id(), config),
             subscribing: Subscribing::new(&connect, config.subscriptions_max),
             will: connect.will,
+            request: None,
             held: Vec::new(),
             is_cancelled: false,
             entered,
@@ -116,7 +119,7 @@ impl Open {
         packet: &[u8],
         batch: &mut Batch<'_>,
         out: &mut Transmit,
-    ) -> Result<Option<Request>, End> {
+    ) -> Result<(), End> {
         header.check(self.version)?;
         let body = header.body(packet);
         match header.kind() {
@@ -131,12 +134,12 @@ impl Open {
             kind::SUBSCRIBE => {
                 let filters_max = self.filters_per_packet_max;
                 let subscribe = Subscribe::decode(header, packet, self.version, filters_max)?;
-                return self.subscribing.on_subscribe(subscribe, out);
+                self.request = self.subscribing.on_subscribe(subscribe, out)?;
             }
             kind::UNSUBSCRIBE => {
                 let filters_max = self.filters_per_packet_max;
                 let unsubscribe = Unsubscribe::decode(header, packet, self.version, filters_max)?;
-                return self.subscribing.on_unsubscribe(unsubscribe, out);
+                self.request = self.subscribing.on_unsubscribe(unsubscribe, out)?;
             }
             kind::PINGREQ => {
                 if !body.is_empty() {
@@ -154,7 +157,11 @@ impl Open {
             kind::CONNECT => return Err(Fault::protocol("a second CONNECT").into()),
             _ => return Err(Fault::protocol("a packet that only servers send").into()),
         }
-        Ok(None)
+        Ok(())
+    }
+
+    pub(super) const fn take_request(&mut self) -> Option<Request> {
+        self.request.take()
     }
 
     fn on_acknowledgement(
