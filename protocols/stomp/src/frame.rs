@@ -290,15 +290,17 @@ pub(crate) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// The headers, repeats included, in order.
     pub(crate) fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
-        let (head, version) = (self.head, self.version);
-        self.lines.iter().map(move |line| {
-            let value = &head[line.colon + 1..line.end];
-            let value =
-                if version == Some(Version::V1_0) { value.trim_start_matches(' ') } else { value };
-            let name = &head[line.start..line.colon];
-            let version = version.unwrap_or_default();
-            Header { name, value, is_special: line.is_special, version }
-        })
+        let frame = *self;
+        self.lines.iter().map(move |line| frame.header_at(line))
+    }
+
+    fn header_at(&self, line: &Line) -> Header<'a> {
+        let name = &self.head[line.start..line.colon];
+        let value = &self.head[line.colon + 1..line.end];
+        let is_padded = self.version == Some(Version::V1_0);
+        let value = if is_padded { value.trim_start_matches(' ') } else { value };
+        let version = self.version.unwrap_or_default();
+        Header { name, value, is_special: line.is_special, version }
     }
 
     /// The first header of that name, which is the one that counts (S-15).
@@ -313,12 +315,13 @@ impl<'a> Frame<'a> {
 
     /// An unknown escape is fatal also in a header that nobody asks for (S-18).
     fn check_escapes(&self) -> Result<(), Failure> {
-        let mut special = self.headers().filter(|header| header.is_special);
-        let is_valid = special.all(|header| {
-            unescape(header.version, header.name).is_ok()
-                && unescape(header.version, header.value).is_ok()
-        });
-        if is_valid { Ok(()) } else { Err(Failure::invalid_frame("undefined escape in a header")) }
+        for line in self.lines.iter().filter(|line| line.is_special) {
+            let Header { name, value, version, .. } = self.header_at(line);
+            if unescape(version, name).is_err() || unescape(version, value).is_err() {
+                return Err(Failure::invalid_frame("undefined escape in a header"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -47,29 +47,35 @@ pub(crate) enum Name {
 pub(crate) const PREFIX: &str = "amqp-header-";
 
 impl Name {
-    /// What a header called `name` is.
+    /// What a header called `name` is. Asked for every header of every SEND: length and third
+    /// octet leave one candidate to compare with.
     pub(crate) fn of(name: &str) -> Self {
-        match name {
-            "destination" => Self::Destination,
-            "content-length" | "receipt-id" => Self::Frame,
-            "receipt" => Self::Receipt,
-            "transaction" => Self::Transaction,
-            "message-id" => Self::MessageId,
-            "subscription" | "ack" | "redelivered" => Self::Reserved,
-            "content-type" => Self::ContentType,
-            "content-encoding" => Self::ContentEncoding,
-            "correlation-id" => Self::CorrelationId,
-            "reply-to" => Self::ReplyTo,
-            "expiration" => Self::Expiration,
-            "persistent" => Self::Persistent,
-            "priority" => Self::Priority,
-            "amqp-message-id" => Self::AmqpMessageId,
-            "type" => Self::Type,
-            "app-id" => Self::AppId,
-            "user-id" => Self::UserId,
-            "timestamp" => Self::Timestamp,
-            _ => Self::Other,
-        }
+        let Some(third) = name.as_bytes().get(2) else { return Self::Other };
+        let (candidate, meaning) = match (name.len(), third) {
+            (3, b'k') => ("ack", Self::Reserved),
+            (4, b'p') => ("type", Self::Type),
+            (6, b'p') => ("app-id", Self::AppId),
+            (7, b'c') => ("receipt", Self::Receipt),
+            (7, b'e') => ("user-id", Self::UserId),
+            (8, b'p') => ("reply-to", Self::ReplyTo),
+            (8, b'i') => ("priority", Self::Priority),
+            (9, b'm') => ("timestamp", Self::Timestamp),
+            (10, b'c') => ("receipt-id", Self::Frame),
+            (10, b's') => ("message-id", Self::MessageId),
+            (10, b'p') => ("expiration", Self::Expiration),
+            (10, b'r') => ("persistent", Self::Persistent),
+            (11, b's') => ("destination", Self::Destination),
+            (11, b'a') => ("transaction", Self::Transaction),
+            (11, b'd') => ("redelivered", Self::Reserved),
+            (12, b'b') => ("subscription", Self::Reserved),
+            (12, b'n') => ("content-type", Self::ContentType),
+            (14, b'n') => ("content-length", Self::Frame),
+            (14, b'r') => ("correlation-id", Self::CorrelationId),
+            (15, b'q') => ("amqp-message-id", Self::AmqpMessageId),
+            (16, b'n') => ("content-encoding", Self::ContentEncoding),
+            _ => return Self::Other,
+        };
+        if name == candidate { meaning } else { Self::Other }
     }
 }
 
@@ -94,6 +100,21 @@ pub(crate) fn without_prefix(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_is_found_by_its_length_and_third_octet() {
+        for name in "ack subscription redelivered destination content-length receipt-id receipt \
+                     transaction message-id content-type content-encoding correlation-id reply-to \
+                     expiration persistent priority amqp-message-id type app-id user-id timestamp"
+            .split_whitespace()
+        {
+            assert_ne!(Name::of(name), Name::Other, "{name}");
+            assert_eq!(Name::of(&name.to_uppercase()), Name::Other, "S-3: {name}");
+        }
+        for name in ["", "a", "id", "host", "acs", "receipts", "xxstination"] {
+            assert_eq!(Name::of(name), Name::Other, "{name}");
+        }
+    }
 
     #[test]
     fn the_prefix_comes_off_again() {

@@ -3,7 +3,7 @@
 //! One pass over the headers builds the block that travels with the message, in a buffer that is
 //! reused. The destination is read once for as long as the client repeats it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use trivium_core::control::{Answer, DeclareQueue, Request};
 use trivium_core::{Batch, Body, Confirm, Draft, Published, Refusal, Session};
@@ -26,7 +26,7 @@ pub(super) struct Publisher {
     /// The headers that travel.
     block: Vec<u8>,
     /// Queues that this connection has declared. Bounded by `declared_queues_max`.
-    declared: HashSet<String>,
+    declared: BTreeSet<String>,
 }
 
 /// Where the last SEND went.

@@ -3,6 +3,10 @@
 use stomp_parser::headers::HeaderValue;
 use stomp_parser::server::ServerFrame;
 
+use trivium_core::{
+    Body, Confirm, Draft, Principal, Properties, PropertyCodec, ReplyTo, Table, Value, Worker,
+};
+
 use super::*;
 
 const SUBSCRIBE: &str = "SUBSCRIBE\nid:0\ndestination:/queue/q\n\n\0";
@@ -148,4 +152,66 @@ fn an_independent_reader_agrees() {
     let Ok(ServerFrame::Error(frame)) = ServerFrame::try_from(failed) else { panic!("ERROR") };
     assert_eq!(frame.message().unwrap().value(), "Bad command");
     assert_eq!(frame.body(), Some(&b"Could not interpret command \"FOO\"\n"[..]));
+}
+
+/// A stranger's properties, whatever its wire form is.
+#[derive(Debug)]
+struct Foreign;
+
+impl PropertyCodec for Foreign {
+    fn protocol(&self) -> Protocol {
+        Protocol::Amqp
+    }
+
+    fn decode(&self, _: &[u8]) -> Properties {
+        Properties {
+            content_type: Some("a:b".into()),
+            correlation: Some(b"c".to_vec()),
+            reply_to: Some(ReplyTo::Queue("amq.gen-1".into())),
+            durable: Some(true),
+            priority: Some(4),
+            message_id: Some("m".into()),
+            headers: Table(vec![
+                ("n".into(), Value::Int(-1, 4)),
+                ("destination".into(), Value::text("mine")),
+                ("t".into(), Value::Table(Table::default())),
+            ]),
+            ..Properties::default()
+        }
+    }
+}
+
+#[test]
+fn messages_of_other_protocols_arrive_as_headers() {
+    let world = World::new();
+    let mut client = connect(&world, &Config::default(), usize::MAX);
+    client.send(b"CONNECT\naccept-version:1.2\n\n\0");
+    client.send(b"SUBSCRIBE\nid:0\ndestination:/exchange/amq.direct/a%2Fb\n\n\0");
+    let principal = Principal::unrestricted("guest");
+    let outbox = world.broker().outbox();
+    let publisher = world.broker().connect(&principal, "/", Protocol::Amqp, outbox).unwrap();
+    let (mut session, mut worker) = (publisher.session(1), Worker::default());
+    let mut batch = world.broker().batch(&mut worker, world.now());
+    let draft = Draft {
+        exchange: "amq.direct",
+        routing_key: "a/b",
+        codec: &Foreign,
+        properties: b"wire",
+        body: Body::Borrowed(b"\xFF\0"),
+        persistent: true,
+        mandatory: false,
+        retain: false,
+    };
+    assert!(batch.publish(&mut session, draft, Confirm::Unwanted).unwrap().routed);
+    batch.end();
+    let read = client.read();
+    let Ok(ServerFrame::Message(frame)) = ServerFrame::try_from(read.clone()) else {
+        panic!("MESSAGE")
+    };
+    assert_eq!(frame.body(), Some(&b"\xFF\0"[..]));
+    let read = String::from_utf8_lossy(&read).into_owned();
+    let block = "\ndestination:/exchange/amq.direct/a%2Fb\nredelivered:false\ncontent-type:a\\cb\n\
+                 correlation-id:c\nreply-to:/reply-queue/amq.gen-1\npersistent:true\npriority:4\n\
+                 amqp-message-id:m\nn:-1\namqp-header-destination:mine\ncontent-length:2\n\n";
+    assert!(read.contains(block), "{read}");
 }

@@ -76,6 +76,20 @@ fn subscribing() {
             ],
         ),
         (
+            "a private queue ends with its subscription, whatever is unsettled",
+            &[
+                Send('a', "SUBSCRIBE\nid:0\ndestination:/topic/t\nack:client\n\n\0"),
+                Send('a', "SEND\ndestination:/topic/t\n\n1\0"),
+                message(
+                    'a',
+                    "subscription:0\nmessage-id:$-1-1\nack:$-1-1\ndestination:/topic/t",
+                    "1",
+                ),
+                Send('a', "UNSUBSCRIBE\nid:0\nreceipt:u\n\n\0ACK\nid:$-1-1\nreceipt:a\n\n\0"),
+                reads('a', "RECEIPT\nreceipt-id:u\n\n\0RECEIPT\nreceipt-id:a\n\n\0"),
+            ],
+        ),
+        (
             "a durable subscription is found again",
             &[
                 Send(
