@@ -1,7 +1,10 @@
 //! The codec of the message path: written by hand, allocating nothing. `publish` reads what
 //! publishers send, `deliver` writes what consumers get, `settle` reads and writes
-//! acknowledgements. Proved equal to `amq-protocol` in `tests/codec.rs` of this crate.
+//! acknowledgements. `tests.rs` holds it against `amq-protocol`, octet by octet.
 
 pub(crate) mod deliver;
 pub(crate) mod publish;
 pub(crate) mod settle;
+
+#[cfg(test)]
+mod tests;
