@@ -166,7 +166,7 @@ impl Connection {
             return self.end(State::Closed { _last: None }, &End::Fault(fault));
         }
         self.description.version = connect.version.name();
-        self.description.client = Some(connect.client_id.clone());
+        self.description.client = Some(connect.client_id.clone()).filter(|name| !name.is_empty());
         self.request = Some((None, Request::Login(opening::credentials(&mut connect))));
         self.state = State::Opening(Box::new(Opening::new(connect)));
     }

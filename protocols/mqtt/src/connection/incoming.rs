@@ -278,3 +278,62 @@ impl Incoming {
 fn receive_maximum_exceeded() -> End {
     Fault::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "too many unacknowledged publishes").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client whose publishes took tickets 1, 2, 2, 3: the second of ticket 2 was declined
+    /// before it was staged. Their identifiers are 1 to 4, the last one of QoS 2.
+    fn waiting(version: Version) -> Incoming {
+        let mut incoming = Incoming::new(version, "guest", &Config::default());
+        for (ticket, packet_id, first) in [(1, 1, 0x32), (2, 2, 0x32), (2, 3, 0x32), (3, 4, 0x34)] {
+            incoming.last_ticket = Ticket(ticket);
+            let body = [0, 1, b't', 0, packet_id, 0];
+            let publish = Publish::decode(first, &body, version).unwrap();
+            let code =
+                if packet_id == 3 { ReasonCode::NOT_AUTHORIZED } else { ReasonCode::SUCCESS };
+            incoming.push_receipt(&publish, code);
+        }
+        incoming
+    }
+
+    fn full() -> Refusal {
+        Refusal::QueueFull { name: "q".into(), vhost: "/".into() }
+    }
+
+    #[test]
+    fn receipts_leave_in_order_and_not_before_their_ticket() {
+        let mut incoming = waiting(Version::V5);
+        let mut out = Transmit::default();
+        incoming.on_confirmed(Ticket(0), &mut out);
+        assert_eq!(out.bytes, b"");
+        incoming.on_confirmed(Ticket(2), &mut out);
+        assert_eq!(out.bytes, b"\x40\x02\0\x01\x40\x02\0\x02\x40\x03\0\x03\x87");
+        assert_eq!(incoming.unacknowledged_count(), 1);
+        out.bytes.clear();
+        incoming.on_confirmed(Ticket(3), &mut out);
+        assert_eq!(out.bytes, b"\x50\x02\0\x04");
+        assert_eq!(incoming.unacknowledged_count(), 1, "until PUBREL");
+    }
+
+    #[test]
+    fn a_publish_that_a_queue_declines_is_told_in_mqtt_5() {
+        let mut incoming = waiting(Version::V5);
+        let mut out = Transmit::default();
+        incoming.on_confirmed(Ticket(1), &mut out);
+        incoming.on_refused(Ticket(2), Box::new(full()), &mut out).unwrap();
+        incoming.on_refused(Ticket(3), Box::new(full()), &mut out).unwrap();
+        let expected = b"\x40\x02\0\x01\x40\x03\0\x02\x97\x40\x03\0\x03\x87\x50\x03\0\x04\x97";
+        assert_eq!(out.bytes, expected);
+        assert_eq!(incoming.unacknowledged_count(), 0, "[MQTT-4.3.3-9]");
+    }
+
+    #[test]
+    fn a_publish_that_a_queue_declines_ends_a_3_1_1_connection() {
+        let mut incoming = waiting(Version::V311);
+        let mut out = Transmit::default();
+        let end = incoming.on_refused(Ticket(2), Box::new(full()), &mut out);
+        assert!(matches!(end, Err(End::Refused(_))));
+    }
+}

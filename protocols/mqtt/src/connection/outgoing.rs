@@ -135,12 +135,14 @@ impl Outgoing {
     }
 }
 
-/// The QoS a message was published at. Other protocols say only whether it should survive; what
-/// does not say goes out at the granted QoS (`mapping.md`, "Properties").
+/// The QoS a message was published at. Other protocols may carry the one it had in MQTT; else they
+/// say at most whether it should survive, and what says nothing goes out at the granted QoS
+/// (`mapping.md`, "Properties").
 fn published_qos(message: &Message) -> u8 {
-    match message.wire(Protocol::Mqtt) {
-        Some(wire) => split_wire(wire).0,
-        None if message.properties().durable == Some(false) => 0,
-        None => 2,
-    }
+    let Some(wire) = message.wire(Protocol::Mqtt) else {
+        let properties = message.properties();
+        let unsaid = if properties.durable == Some(false) { 0 } else { 2 };
+        return properties.qos.unwrap_or(unsaid);
+    };
+    split_wire(wire).0
 }

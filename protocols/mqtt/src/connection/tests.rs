@@ -5,6 +5,7 @@
 mod delivery;
 mod endings;
 mod fuzz;
+mod model;
 mod opening;
 mod publishing;
 mod subscribing;
