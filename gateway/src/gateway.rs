@@ -1,0 +1,242 @@
+//! Ties the rooms of the gateway together: starts, runs, drains.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tower::service_fn;
+use tracing::{info, warn};
+use trivium_core::{Broker, Protocol};
+
+use crate::accept::{self, Accept, Accepted};
+use crate::clock::SLOT;
+use crate::config::{Config, Door, Storage};
+use crate::control::Control;
+use crate::drive::{Caller, Carrier, Drive, Stream};
+use crate::listen::tcp::{self, BindError, Bound};
+use crate::shared::Shared;
+use crate::telemetry::{Counters, Telemetry};
+use crate::{descriptors, http};
+
+/// Items of deferred work that the core does before other tasks get their turn.
+const TICK_BUDGET: usize = 1000;
+
+/// How often counters are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// What the drain waits longer than the connections do, for them to notice.
+const DRAIN_SLACK: Duration = Duration::from_millis(500);
+
+/// See [`Gateway::start`].
+#[derive(Clone, Copy, Debug)]
+pub struct Gateway;
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener cannot be opened; the configuration's fault, or that of a second broker.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// A gateway that serves clients. Dropping it stops it without a drain.
+#[derive(Debug)]
+pub struct Running {
+    shared: Arc<Shared>,
+    addresses: BTreeMap<Door, Vec<SocketAddr>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Opens every listener of `config` and begins to serve. Must be called inside a tokio runtime
+    /// with time and IO. Several gateways may run in one process; they share nothing.
+    pub async fn start(mut config: Config) -> Result<Running, StartError> {
+        let mut doors = Vec::new();
+        for door in Door::ALL {
+            doors.push(tcp::open(door, config.listeners.of(door))?);
+        }
+        clamp_connections(&mut config);
+        tell_storage(&config.storage);
+        let broker = Broker::ephemeral(config.limits.core, seed());
+        config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
+        let counters = Arc::<Counters>::default();
+        let control = Control::new(broker.clone(), config.users.clone(), counters.clone());
+        let shared = Shared::new(broker.clone(), config.limits, control, counters.clone());
+        let telemetry = Arc::new(Telemetry::new(broker, counters));
+
+        let mut running = Running {
+            shared: shared.clone(),
+            addresses: BTreeMap::new(),
+            background: vec![
+                tokio::spawn(keep_time(shared.clone())),
+                tokio::spawn(keep_publishing(telemetry.clone())),
+            ],
+        };
+        let stacks = Stacks::new(&shared, telemetry, &config);
+        for Bound { door, listeners, addresses } in doors {
+            for address in &addresses {
+                info!(listener = door.name(), %address, "listening");
+            }
+            for listener in listeners {
+                let accept = tcp::accept(listener, stacks.of(door), shared.clone());
+                running.background.push(tokio::spawn(accept));
+            }
+            running.addresses.insert(door, addresses);
+        }
+        info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        Ok(running)
+    }
+}
+
+/// One accept stack a door; they share the slots for connections.
+struct Stacks([Accept<TcpStream>; 4]);
+
+impl Stacks {
+    fn new(shared: &Arc<Shared>, telemetry: Arc<Telemetry>, config: &Config) -> Self {
+        let connections_max = config.limits.connections_max.get() as usize;
+        let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let counters = &shared.counters;
+        let tcp = |protocol: Protocol| {
+            let shared = shared.clone();
+            let serve = service_fn(move |accepted: Accepted<TcpStream>| {
+                let caller = Caller::new(accepted.peer, Carrier::Tcp, protocol);
+                let adapter = shared.adapters.make(protocol, shared.clock.now());
+                let drive = Drive::new(shared.clone(), Stream(accepted.io), adapter, caller);
+                async move {
+                    drive.await;
+                    Ok::<(), Infallible>(())
+                }
+            });
+            accept::stack(serve, slots.clone(), counters.clone())
+        };
+        let websocket = {
+            let shared = shared.clone();
+            let serve = service_fn(move |upgraded| http::serve_websocket(upgraded, shared.clone()));
+            accept::stack(serve, slots.clone(), counters.clone())
+        };
+        let router = http::router(shared.clone(), telemetry, config.http.clone(), websocket);
+        let http = {
+            let shared = shared.clone();
+            let serve =
+                service_fn(move |accepted| http::serve(accepted, router.clone(), shared.clone()));
+            accept::stack(serve, slots.clone(), counters.clone())
+        };
+        Self([tcp(Protocol::Amqp), tcp(Protocol::Mqtt), tcp(Protocol::Stomp), http])
+    }
+
+    fn of(&self, door: Door) -> Accept<TcpStream> {
+        self.0[door as usize].clone()
+    }
+}
+
+impl Running {
+    /// Where a client on this machine reaches the listener called `name` (`amqp`, `mqtt`, `stomp`,
+    /// `http`), with its real port; `None` when it is off.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        let addresses = self.addresses.get(&Door::named(name)?)?;
+        // 127.0.0.1 before [::1]: a listener on every address serves both.
+        let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first())?;
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Some(SocketAddr::new(ip, address.port()))
+    }
+
+    /// The broker inside, for tests that look at it from both sides.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+
+    /// Begins the drain without waiting for its end: no new connections, `/health/ready` says 503,
+    /// a goodbye to every client.
+    pub fn begin_shutdown(&self) {
+        self.shared.begin_drain();
+        self.shared.tasks.close();
+    }
+
+    /// Drains and stops. Returns once every client has left, and after `limits.shutdown_timeout_ms`
+    /// at the latest; whether all had left by themselves.
+    pub async fn shutdown(self) -> bool {
+        self.begin_shutdown();
+        let patience = self.shared.limits.shutdown_timeout + DRAIN_SLACK;
+        let has_ended = timeout(patience, self.shared.tasks.wait()).await.is_ok();
+        if !has_ended {
+            let left = self.shared.tasks.len();
+            warn!(left, "not every connection ended in time");
+        }
+        has_ended
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.begin_shutdown();
+        self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Moves the clock, wakes who waits for it, and lets the core do what time does.
+async fn keep_time(shared: Arc<Shared>) {
+    let mut slots = interval(SLOT);
+    slots.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        slots.tick().await;
+        shared.clock.advance();
+        while shared.broker.tick(shared.clock.now(), TICK_BUDGET) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn keep_publishing(telemetry: Arc<Telemetry>) {
+    let mut seconds = interval(PUBLISH_EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        seconds.tick().await;
+        telemetry.publish();
+    }
+}
+
+fn clamp_connections(config: &mut Config) {
+    let wanted = config.limits.connections_max.get();
+    let descriptors = descriptors::raise();
+    let possible = descriptors::clamp(wanted, descriptors);
+    if possible < wanted {
+        warn!(
+            connections_max = possible,
+            configured = wanted,
+            descriptors,
+            "limits.connections_max is clamped to the file descriptors the system allows"
+        );
+    }
+    config.limits.connections_max = NonZeroU32::new(possible).unwrap_or(NonZeroU32::MIN);
+}
+
+fn tell_storage(storage: &Storage) {
+    match storage {
+        Storage::Ephemeral => warn!("everything is kept in memory only; a restart loses it"),
+        Storage::Directory(directory) => warn!(
+            data = %directory.display(),
+            "the data directory is not used yet: everything is kept in memory only; a restart \
+             loses it"
+        ),
+    }
+}
+
+/// Unpredictable, from the randomness the standard library gives its hash maps.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

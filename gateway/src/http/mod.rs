@@ -1,0 +1,99 @@
+//! The HTTP door: health, metrics, and WebSocket for all three protocols.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` | a page that says what this is |
+//! | `/health/live` | 200 while the process runs |
+//! | `/health/ready` | 200 while it takes connections, 503 while it drains |
+//! | `/metrics` | Prometheus' text format |
+//! | `/ws` | WebSocket, protocol by `Sec-WebSocket-Protocol`, else by the first bytes |
+//! | `/stomp`, `/mqtt` | WebSocket, of that protocol |
+//!
+//! Before everything stands `guard`: a visited web page must not reach a developer's broker.
+
+mod guard;
+mod pages;
+mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tower::{BoxError, ServiceExt};
+
+use crate::accept::{Accept, Accepted};
+use crate::config::HttpRules;
+use crate::shared::Shared;
+use crate::telemetry::Telemetry;
+use guard::GuardLayer;
+pub(crate) use websocket::{Upgraded, serve as serve_websocket};
+
+/// From accept, or from the last answer, to the end of a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Who called, as handlers and the guard find it in a request.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+struct App {
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    /// WebSockets count as connections, too.
+    accept: Accept<Upgraded>,
+}
+
+/// Every path of the door, behind the guard.
+pub(crate) fn router(
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    rules: HttpRules,
+    accept: Accept<Upgraded>,
+) -> Router {
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/health/live", get(pages::live))
+        .route("/health/ready", get(pages::ready))
+        .route("/metrics", get(pages::metrics))
+        .route("/ws", get(websocket::any))
+        .route("/stomp", get(websocket::stomp))
+        .route("/mqtt", get(websocket::mqtt))
+        .layer(GuardLayer::new(rules))
+        .with_state(App { shared, telemetry, accept })
+}
+
+/// Serves one connection of the door to its end, or until it is upgraded.
+pub(crate) async fn serve(
+    accepted: Accepted<TcpStream>,
+    router: Router,
+    shared: Arc<Shared>,
+) -> Result<(), BoxError> {
+    let Accepted { io, peer } = accepted;
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        result = &mut connection => return result.map_err(Into::into),
+        () = shared.drain.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await.map_err(Into::into)
+}
