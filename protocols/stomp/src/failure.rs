@@ -7,6 +7,9 @@ use trivium_core::{Refusal, Transmit};
 use crate::header;
 use crate::version::{self, Version};
 
+/// Characters of an explanation that the log gets.
+const LOGGED_CHARS_MAX: usize = 200;
+
 /// Why a conversation ends with an ERROR frame (S-81 to S-84).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -90,6 +93,14 @@ impl Failure {
         Self { subscription, ..Self::new("Server cancelled subscription", body) }
     }
 
+    /// For the log: no more lines or octets than it takes to see what happened, since names in it
+    /// are the client's.
+    pub(crate) fn in_one_line(&self) -> String {
+        let body = self.body.lines().next().unwrap_or_default();
+        let body: String = body.chars().take(LOGGED_CHARS_MAX).collect();
+        format!("{}: {body}", self.message)
+    }
+
     /// Appends the ERROR frame. `receipt` is what the failing frame asked for, as it will be
     /// written (S-84).
     pub(crate) fn write(&self, version: Version, receipt: Option<&[u8]>, out: &mut Transmit) {
@@ -156,7 +167,7 @@ mod tests {
         let mut out = Transmit::default();
         Failure::from(&Refusal::no_queue("nope", "/")).write(Version::V1_2, Some(b"7"), &mut out);
         let expected = "ERROR\nmessage:not_found\ncontent-type:text/plain\nversion:1.0,1.1,1.2\n\
-                        receipt-id:7\ncontent-length:41\n\n\
+                        receipt-id:7\ncontent-length:40\n\n\
                         NOT_FOUND - no queue 'nope' in vhost '/'\0";
         let expected =
             expected.replace("41", &"NOT_FOUND - no queue 'nope' in vhost '/'".len().to_string());

@@ -1,16 +1,16 @@
 //! One STOMP connection as a state machine, without a socket.
 //!
 //! STOMP 1.0, 1.1 and 1.2 are one code path: the version is a value, and everything that depends
-//! on it asks [`Version`](version). Rules are quoted by their number in the specification index
+//! on it asks `version`. Rules are quoted by their number in the specification index
 //! (`S-1` to `S-84`); destinations, headers and the texts of errors are RabbitMQ's, except that an
 //! ERROR always closes, as the specification wants it.
 //!
 //! # Reading order
 //!
-//! [`frame`] finds frames in bytes and [`header`] codes their values. [`destination`] and
-//! [`properties`] say what a destination and a header mean to the broker. [`connection`] is the
-//! conversation: it holds a [`subscription`] list, open [`transaction`]s, [`receipt`]s that wait
-//! for their confirm, and the [`heartbeat`]. [`failure`] is every ERROR there is.
+//! `frame` finds frames in bytes and `header` codes their values. `destination` and
+//! `properties` say what a destination and a header mean to the broker. `connection` is the
+//! conversation: it holds a `subscription` list, open `transaction`s, `receipt`s that wait
+//! for their confirm, and the `heartbeat`. `failure` is every ERROR there is.
 //!
 //! # Deliberately absent
 //!

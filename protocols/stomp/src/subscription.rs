@@ -106,21 +106,16 @@ impl Subscription {
         (1..=self.sent).contains(&number)
     }
 
-    /// Settles message `number`, in `client` mode from 1.1 on all before it too (S-57, S-63).
-    pub(crate) fn settle(
-        &mut self,
-        number: u64,
-        version: Version,
-        mut settle: impl FnMut(DeliveryId),
-    ) {
-        if self.mode == AckType::Client && version > Version::V1_0 {
-            while let Some(entry) =
-                self.unsettled.first_entry().filter(|entry| *entry.key() <= number)
-            {
-                settle(entry.remove());
-            }
-        } else if let Some(delivery) = self.unsettled.remove(&number) {
-            settle(delivery);
+    /// Settles message `number`, and in `client` mode all before it (S-57, S-63). 1.0 does not say
+    /// whether it means one message; the brokers that speak it agree that it does not.
+    pub(crate) fn settle(&mut self, number: u64, mut settle: impl FnMut(DeliveryId)) {
+        if self.mode != AckType::Client {
+            self.unsettled.remove(&number).into_iter().for_each(settle);
+            return;
+        }
+        while let Some(entry) = self.unsettled.first_entry().filter(|entry| *entry.key() <= number)
+        {
+            settle(entry.remove());
         }
     }
 

@@ -235,7 +235,7 @@ impl Connection {
     /// Says why, and ends the conversation (S-82).
     fn fail(&mut self, failure: &Failure, receipt: Option<&[u8]>) {
         failure.write(self.version, receipt, &mut self.output);
-        self.error = Some(format!("{}: {}", failure.message, failure.body.trim_end()));
+        self.error = Some(failure.in_one_line());
         self.close();
     }
 

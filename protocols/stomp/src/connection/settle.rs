@@ -87,7 +87,7 @@ impl Connection {
     fn settle(&mut self, message: MessageName, outcome: Outcome, batch: &mut Batch<'_>) {
         let subscription = self.subscriptions.of_consumer(message.consumer);
         if let (Some(subscription), Some(open)) = (subscription, &mut self.open) {
-            subscription.settle(message.number, self.version, |delivery| {
+            subscription.settle(message.number, |delivery| {
                 batch.settle(&mut open.session, delivery, outcome);
             });
         }
