@@ -54,6 +54,68 @@ pub(crate) enum PropertiesError {
     Table(#[from] TableError),
 }
 
+/// Walks `wire`, flags first, and checks its strings; `visit` gets each property's number and
+/// value, without its length. The two lowest flags are reserved: bit 0 would announce more flags,
+/// and class `basic` has none. Returns the flags.
+#[inline]
+fn walk<'a>(
+    wire: &'a [u8],
+    mut visit: impl FnMut(usize, &'a [u8]),
+) -> Result<u16, PropertiesError> {
+    let mut cursor = Cursor(wire);
+    let flags = cursor.short().ok_or(PropertiesError::Truncated)?;
+    if flags & 0b11 != 0 {
+        return Err(PropertiesError::ReservedFlags);
+    }
+    let mut left = flags;
+    while left != 0 {
+        let number = left.leading_zeros() as usize;
+        left &= !(0x8000 >> number);
+        let (read, is_text) = match number {
+            2 => (cursor.long_string(), false),
+            3 | 4 => (cursor.take(1), false),
+            9 => (cursor.take(8), false),
+            _ => (cursor.short_string(), true),
+        };
+        let value = read.ok_or(PropertiesError::Truncated)?;
+        if is_text && std::str::from_utf8(value).is_err() {
+            return Err(PropertiesError::Utf8);
+        }
+        visit(number, value);
+    }
+    if cursor.is_empty() { Ok(flags) } else { Err(PropertiesError::Truncated) }
+}
+
+/// All that publishing needs to know of a list that was found valid, its headers included. Small,
+/// since one is made for each publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    flags: u16,
+    pub(crate) is_persistent: bool,
+}
+
+impl Checked {
+    /// Checks the list of a publisher.
+    pub(crate) fn check(wire: &[u8]) -> Result<Self, PropertiesError> {
+        let mut is_persistent = false;
+        let mut headers = None;
+        let flags = walk(wire, |number, value| match number {
+            2 => headers = Some(value),
+            3 => is_persistent = value == [PERSISTENT],
+            _ => {}
+        })?;
+        if let Some(headers) = headers {
+            table::check(headers)?;
+        }
+        Ok(Self { flags, is_persistent })
+    }
+
+    /// Whether the list has any of `properties`.
+    pub(crate) fn has_any<const N: usize>(self, properties: [Property; N]) -> bool {
+        properties.iter().any(|property| self.flags & property.flag() != 0)
+    }
+}
+
 /// A property list, split but not copied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PropertyList<'a> {
@@ -63,41 +125,11 @@ pub(crate) struct PropertyList<'a> {
 }
 
 impl<'a> PropertyList<'a> {
-    /// Splits `wire`, flags first, and checks its strings. The two lowest flags are reserved: bit
-    /// 0 would announce more flags, and class `basic` has none.
+    /// Splits `wire`, flags first.
     pub(crate) fn split(wire: &'a [u8]) -> Result<Self, PropertiesError> {
-        let mut cursor = Cursor(wire);
-        let flags = cursor.short().ok_or(PropertiesError::Truncated)?;
-        if flags & 0b11 != 0 {
-            return Err(PropertiesError::ReservedFlags);
-        }
         let mut values = [&[][..]; COUNT];
-        let mut left = flags;
-        while left != 0 {
-            let number = left.leading_zeros() as usize;
-            left &= !(0x8000 >> number);
-            let (read, is_text) = match number {
-                2 => (cursor.long_string(), false),
-                3 | 4 => (cursor.take(1), false),
-                9 => (cursor.take(8), false),
-                _ => (cursor.short_string(), true),
-            };
-            let value = read.ok_or(PropertiesError::Truncated)?;
-            if is_text && std::str::from_utf8(value).is_err() {
-                return Err(PropertiesError::Utf8);
-            }
-            values[number] = value;
-        }
-        if cursor.is_empty() { Ok(Self { flags, values }) } else { Err(PropertiesError::Truncated) }
-    }
-
-    /// As [`PropertyList::split`], with the headers checked too: for what a publisher sends.
-    pub(crate) fn check(wire: &'a [u8]) -> Result<Self, PropertiesError> {
-        let list = Self::split(wire)?;
-        if let Some(headers) = list.value(Property::Headers) {
-            table::check(headers)?;
-        }
-        Ok(list)
+        let flags = walk(wire, |number, value| values[number] = value)?;
+        Ok(Self { flags, values })
     }
 
     pub(crate) const fn value(&self, property: Property) -> Option<&'a [u8]> {
@@ -113,10 +145,6 @@ impl<'a> PropertyList<'a> {
 
     fn octet(&self, property: Property) -> Option<u8> {
         self.value(property).and_then(|value| value.first()).copied()
-    }
-
-    pub(crate) fn is_persistent(&self) -> bool {
-        self.octet(Property::DeliveryMode) == Some(PERSISTENT)
     }
 
     /// Appends the list without its headers: the largest list that fits the smallest frame.
@@ -305,7 +333,7 @@ mod tests {
             (b"\x20\0\0\0\0\x02\x01a", PropertiesError::Table(TableError::Truncated)),
         ];
         for (wire, error) in cases {
-            assert_eq!(PropertyList::check(wire).unwrap_err(), error, "{wire:?}");
+            assert_eq!(Checked::check(wire), Err(error), "{wire:?}");
             assert_eq!(PROPERTY_CODEC.decode(wire), Properties::default());
         }
     }
@@ -313,10 +341,12 @@ mod tests {
     #[test]
     fn a_list_without_headers_keeps_the_rest() {
         let wire = b"\xB4\0\x01t\0\0\0\x03\x01aV\x02\x02id";
-        let list = PropertyList::check(wire).unwrap();
-        assert!(list.is_persistent());
+        let checked = Checked::check(wire).unwrap();
+        assert!(checked.is_persistent);
+        assert!(checked.has_any([Property::UserId, Property::Headers]));
+        assert!(!checked.has_any([Property::UserId, Property::Expiration]));
         let mut out = Vec::new();
-        list.write_without_headers(&mut out);
+        PropertyList::split(wire).unwrap().write_without_headers(&mut out);
         assert_eq!(out, b"\x94\0\x01t\x02\x02id");
     }
 }

@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::PROPERTY_CODEC;
-    use crate::properties::PropertyList;
+    use crate::properties::{Checked, PropertyList};
 
     fn full() -> Properties {
         Properties {
@@ -154,7 +154,7 @@ mod tests {
     fn back_and_forth(properties: &Properties) -> Properties {
         let mut wire = b"before".to_vec();
         write(properties, &mut wire);
-        PropertyList::check(&wire[6..]).unwrap();
+        Checked::check(&wire[6..]).unwrap();
         PROPERTY_CODEC.decode(&wire[6..])
     }
 
@@ -182,7 +182,8 @@ mod tests {
         let properties = Properties { headers: Table(headers), ..Properties::default() };
         let mut wire = Vec::new();
         write(&properties, &mut wire);
-        let list = PropertyList::check(&wire).unwrap();
+        Checked::check(&wire).unwrap();
+        let list = PropertyList::split(&wire).unwrap();
         let table = table::decode(list.value(Property::Headers).unwrap());
         let names: Vec<_> = table.0.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [header::USER_PROPERTIES, "n"]);

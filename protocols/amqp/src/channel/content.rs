@@ -6,7 +6,9 @@ use trivium_core::{Body, Draft};
 use crate::frame::{self, Frame};
 use crate::hot::publish::{ContentHeader, Publish};
 use crate::method::MethodId;
-use crate::properties::{PROPERTY_CODEC, PropertiesError, Property, PropertyList, expiration_ms};
+use crate::properties::{
+    Checked, PROPERTY_CODEC, PropertiesError, Property, PropertyList, expiration_ms,
+};
 use crate::reply_code::{Fault, ReplyCode};
 
 /// A body above this is a fault of the connection, whatever the configuration says (RabbitMQ's
@@ -162,9 +164,9 @@ fn read_header(frame: &Frame<'_>, limits: ContentLimits<'_>) -> Result<Header, F
         // Clients that set the two reserved flags mean nothing by it.
         *low &= !0b11;
     }
-    let list = PropertyList::check(&properties).map_err(undecodable)?;
-    check_properties(&list, limits.user)?;
-    let persistent = list.is_persistent();
+    let checked = Checked::check(&properties).map_err(undecodable)?;
+    check_properties(checked, &properties, limits.user)?;
+    let persistent = checked.is_persistent;
     Ok(Header { properties, persistent, body: Vec::new(), missing: size })
 }
 
@@ -177,9 +179,13 @@ fn undecodable(error: PropertiesError) -> Fault {
     Fault::new(ReplyCode::SYNTAX_ERROR, MethodId::BASIC_PUBLISH, error.to_string())
 }
 
-/// What a list may decode to and still not say.
-pub(crate) fn check_properties(list: &PropertyList<'_>, user: &str) -> Result<(), Fault> {
+/// What a valid list must still not say.
+pub(crate) fn check_properties(checked: Checked, wire: &[u8], user: &str) -> Result<(), Fault> {
+    if !checked.has_any([Property::Expiration, Property::UserId]) {
+        return Ok(());
+    }
     let refuse = |text| Fault::new(ReplyCode::PRECONDITION_FAILED, MethodId::BASIC_PUBLISH, text);
+    let list = PropertyList::split(wire).map_err(undecodable)?;
     if let Some(expiration) = list.text(Property::Expiration) {
         expiration_ms(expiration).map_err(refuse)?;
     }

@@ -49,7 +49,7 @@ impl Connection {
         let Some(channel) = self.channels.open_mut(whole.channel) else { return false };
         if channel.content.is_some()
             || whole.body.len() as u64 > self.config.message_bytes_max
-            || check_properties(&whole.properties, self.client.user()).is_err()
+            || check_properties(whole.properties, whole.wire, self.client.user()).is_err()
         {
             return false;
         }
@@ -59,7 +59,7 @@ impl Connection {
             codec: PROPERTY_CODEC,
             properties: whole.wire,
             body: Body::Borrowed(whole.body),
-            persistent: whole.properties.is_persistent(),
+            persistent: whole.properties.is_persistent,
             mandatory: whole.publish.mandatory,
             retain: false,
         };

@@ -4,7 +4,7 @@
 use crate::cursor::Cursor;
 use crate::frame::{self, Frame};
 use crate::method::{self, MethodId};
-use crate::properties::PropertyList;
+use crate::properties::Checked;
 use crate::reply_code::Fault;
 
 /// The class that content belongs to.
@@ -80,8 +80,8 @@ pub(crate) struct WholePublish<'a> {
     pub(crate) publish: Publish<'a>,
     /// Flags and list.
     pub(crate) wire: &'a [u8],
-    /// The same, split and checked.
-    pub(crate) properties: PropertyList<'a>,
+    /// What the list says.
+    pub(crate) properties: Checked,
     pub(crate) body: &'a [u8],
     /// Octets of all frames together.
     pub(crate) len: usize,
@@ -129,7 +129,7 @@ pub(crate) fn whole(input: &[u8], frame_bytes_max: usize) -> Option<WholePublish
             immediate: false,
         },
         wire: content.properties,
-        properties: PropertyList::check(content.properties).ok()?,
+        properties: Checked::check(content.properties).ok()?,
         body,
         len,
     })

@@ -11,7 +11,7 @@ use super::publish;
 use super::settle::{self, Settle};
 use crate::PROPERTY_CODEC;
 use crate::method::MethodId;
-use crate::properties::PropertyList;
+use crate::properties::{Checked, PropertyList};
 
 fn octets(frame: &AMQPFrame) -> Vec<u8> {
     gen_frame(frame)(WriteContext::from(Vec::new())).unwrap().into_inner().0
@@ -118,7 +118,7 @@ proptest! {
         prop_assert_eq!(whole.body, &body);
         prop_assert_eq!(whole.wire, wire(&properties));
         let is_persistent = *properties.delivery_mode() == Some(2);
-        prop_assert_eq!(whole.properties.is_persistent(), is_persistent);
+        prop_assert_eq!(whole.properties.is_persistent, is_persistent);
         for cut in [len - 1, len / 2, 20, 7, 0] {
             prop_assert!(publish::whole(&input[..cut], 10_000).is_none());
         }
@@ -211,7 +211,7 @@ proptest! {
     #[test]
     fn no_octets_are_too_strange(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(publish::whole(&octets, 4096).is_none_or(|whole| whole.len <= octets.len()));
-        let (checked, split) = (PropertyList::check(&octets), PropertyList::split(&octets));
+        let (checked, split) = (Checked::check(&octets), PropertyList::split(&octets));
         prop_assert!(checked.is_err() || split.is_ok());
         drop(PROPERTY_CODEC.decode(&octets));
         drop(crate::table::decode(&octets));
