@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::hash::IdMap;
 use crate::log::{Log, Publish};
+use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Settlement};
 use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
@@ -136,14 +137,15 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// When the exchange does not exist, is internal, or the session may not write to it. Nothing
-    /// was staged and no ticket taken.
+    /// When the exchange does not exist, is internal, or the session may not write to it, or when
+    /// a part of the draft is longer than [`Draft`] allows. Nothing was staged, no ticket taken.
     pub fn publish(
         &mut self,
         session: &mut Session,
         draft: Draft<'_>,
         confirm: Confirm,
     ) -> Result<Published, Refusal> {
+        check_lengths(&draft)?;
         let connection = &session.shared.connection;
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
@@ -302,6 +304,21 @@ impl<'a> Batch<'a> {
             self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
         }
     }
+}
+
+/// What a message cannot hold.
+fn check_lengths(draft: &Draft<'_>) -> Result<(), Refusal> {
+    let too_long = |what, limit| Err(Refusal::LimitReached { what, limit });
+    if draft.routing_key.len() > KEY_BYTES_MAX {
+        return too_long("routing key bytes", KEY_BYTES_MAX as u64);
+    }
+    if draft.exchange.len() > EXCHANGE_BYTES_MAX {
+        return too_long("exchange name bytes", EXCHANGE_BYTES_MAX as u64);
+    }
+    if draft.properties.len() > PROPERTIES_BYTES_MAX {
+        return too_long("property bytes", PROPERTIES_BYTES_MAX as u64);
+    }
+    Ok(())
 }
 
 /// Appends what asks to survive a restart, once for the batch.

@@ -13,6 +13,15 @@ use crate::{ConnectionId, Properties, PropertyCodec};
 /// Bodies above this many bytes keep their own allocation (performance rule 2).
 pub const LARGE_BODY_BYTES: usize = 16 * 1024;
 
+/// Bytes in an exchange's name (a short string of AMQP).
+pub(crate) const EXCHANGE_BYTES_MAX: usize = u8::MAX as usize;
+
+/// Bytes in a routing key (an MQTT topic's length).
+pub(crate) const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Bytes of properties: an AMQP header frame of the largest size a client may negotiate.
+pub(crate) const PROPERTIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A protocol that a client speaks. The number is what a stored record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -105,13 +114,9 @@ struct Head {
 pub struct Message(ThinArc<Head, u8>);
 
 impl Message {
-    /// Copies `draft` out of the read buffer. `scratch` is the worker's, reused.
-    ///
-    /// # Panics
-    ///
-    /// When the exchange's name, the key or the properties are longer than [`Draft`] allows.
-    #[must_use]
-    pub fn new(draft: Draft<'_>, publisher: ConnectionId, scratch: &mut Vec<u8>) -> Self {
+    /// Copies `draft`, whose lengths were checked, out of the read buffer. `scratch` is the
+    /// worker's, reused.
+    pub(crate) fn new(draft: Draft<'_>, publisher: ConnectionId, scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         scratch.extend_from_slice(draft.exchange.as_bytes());
         scratch.extend_from_slice(draft.routing_key.as_bytes());

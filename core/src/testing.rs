@@ -170,7 +170,7 @@ impl<A: Adapter> Client<'_, A> {
         loop {
             let mut moved = self.take_input();
             moved |= self.drain_outbox(read);
-            moved |= self.ask();
+            moved |= self.ask(read);
             self.transmit(read);
             if self.adapter.as_ref().is_some_and(Adapter::is_closed) {
                 self.disconnect();
@@ -218,7 +218,7 @@ impl<A: Adapter> Client<'_, A> {
     }
 
     /// Asks the control service what the adapter wants, or looks after what it was asked.
-    fn ask(&mut self) -> bool {
+    fn ask(&mut self, read: &mut Vec<u8>) -> bool {
         if self.pending.is_none() {
             let request = self.adapter.as_mut().and_then(Adapter::poll_request);
             let Some((session, request)) = request else { return false };
@@ -240,6 +240,8 @@ impl<A: Adapter> Client<'_, A> {
         // Rule 2: what the broker said before the answer comes before it.
         let (mut events, mut packets) = (Vec::new(), Vec::new());
         let bytes = self.outbox.fetch(Waker::noop(), &mut events, &mut packets);
+        self.transmit(read);
+        read.extend_from_slice(&packets);
         self.with(|adapter, batch| {
             for event in events {
                 adapter.handle_event(event, batch);

@@ -214,6 +214,10 @@ impl Broker {
             });
         }
         if let Some((queue, _)) = client.queue {
+            // Detached first: the client learns that its session ended, not that a queue did.
+            if let Some(mut state) = queue.lock() {
+                state.end_session(session);
+            }
             session.connection.disown(&queue);
             self.delete_queue(vhost, &queue, effects);
         }

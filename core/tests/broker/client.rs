@@ -162,6 +162,7 @@ fn a_second_connection_takes_the_session_over() {
     let (mut old, new) = (Peer::new(&broker), Peer::new(&broker));
     assert_eq!(open(&old, "c"), "c");
     subscribe(&mut old, subscription("t", Some(4)));
+    subscribe(&mut old, subscription("q", None));
     open(&new, "c");
     assert!(matches!(old.fetch().0[..], [Event::TakenOver]));
     let mut publisher = Peer::new(&broker);

@@ -127,6 +127,9 @@ fn what_is_refused_says_why_and_takes_no_ticket() {
         let publish = Publish { exchange, confirm: Confirm::Wanted, ..Publish::default() };
         assert_eq!(peer.try_publish(&publish).unwrap_err().to_string(), text);
     }
+    let key = "k".repeat(65_536);
+    let refused = peer.try_publish(&Publish { key: &key, ..Publish::default() }).unwrap_err();
+    assert_eq!(refused, Refusal::LimitReached { what: "routing key bytes", limit: 65_535 });
     assert_eq!(peer.session.last_ticket(), Ticket(0));
 }
 
