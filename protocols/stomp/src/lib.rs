@@ -20,7 +20,7 @@
 //!
 //! # Invariants
 //!
-//! * ST-1: what a frame does not depends on how its bytes were cut: every conversation is tested
+//! * ST-1: what a frame does is independent of how its bytes were cut: every conversation is tested
 //!   whole and byte by byte.
 //! * ST-2: no octet from outside panics, recurses or grows a buffer past [`Config`]'s limits.
 //! * ST-3: a RECEIPT leaves after what it is for is as safe as promised, and receipts of SENDs
