@@ -43,9 +43,9 @@ function logIn(login, passcode) {
 }
 
 function onState(state, more) {
-  const text = { connecting: "Connecting", open: `${session.user}`, waiting: "Not connected", idle: "", refused: "" }[state];
   byId("state").dataset.state = state;
-  byId("state-text").textContent = text;
+  byId("state-verb").textContent = state === "open" ? "Connected as" : "";
+  byId("state-text").textContent = { connecting: "Connecting", open: session.user, waiting: "Not connected" }[state] ?? "";
   if (state !== "waiting") clearInterval(countdown);
   switch (state) {
     case "open":

@@ -19,7 +19,7 @@ const PREVIEW_CHARACTERS = 1200;
 const PREVIEW_LINES = 12;
 
 /** Headers of the frame, not of the message, and those that are shown elsewhere. */
-const FRAME_HEADERS = new Set(["destination", "subscription", "message-id", "ack", "content-length", "x-trivium-protocol"]);
+const FRAME_HEADERS = new Set(["destination", "content-type", "subscription", "message-id", "ack", "content-length", "x-trivium-protocol"]);
 
 const PROTOCOLS = ["AMQP", "MQTT", "STOMP"];
 

@@ -87,7 +87,7 @@ impl Gateway {
                 info!(listener = door.name(), %address, "listening");
             }
             for listener in listeners {
-                let accept = tcp::accept(listener, stacks.of(door), shared.clone());
+                let accept = tcp::accept(door, listener, stacks.of(door), shared.clone());
                 running.background.push(tokio::spawn(accept));
             }
             running.addresses.insert(door, addresses);

@@ -111,7 +111,8 @@ impl<T: Transport> Drive<T> {
             self.shared.tasks.spawn(pending);
         }
         self.input = Vec::new();
-        let cut_at = now.after(CLOSE_TIMEOUT);
+        let patience = now.after(CLOSE_TIMEOUT);
+        let cut_at = self.cut_at.map_or(patience, |cut_at| cut_at.min(patience));
         self.ending = Some(Ending { reason, description, cut_at, is_broken, is_closed: false });
     }
 

@@ -25,6 +25,7 @@ use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower::{BoxError, ServiceExt};
 
 use crate::accept::{Accept, Accepted};
@@ -36,6 +37,9 @@ pub(crate) use websocket::{Upgraded, serve as serve_websocket};
 
 /// From accept, or from the last answer, to the end of a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the drain to the end of an answer.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -83,7 +87,10 @@ pub(crate) async fn serve(
         request.extensions_mut().insert(Peer(peer));
         request
     });
+    // A health check during the drain is answered once.
+    let is_late = shared.is_draining();
     let connection = hyper::server::conn::http1::Builder::new()
+        .keep_alive(!is_late)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
@@ -94,6 +101,12 @@ pub(crate) async fn serve(
         result = &mut connection => return result.map_err(Into::into),
         () = shared.drain.cancelled() => {}
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await.map_err(Into::into)
+    if !is_late {
+        // An answer under way is finished; a connection that asks nothing is closed.
+        connection.as_mut().graceful_shutdown();
+    }
+    match timeout(GRACE, connection).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Ok(()),
+    }
 }

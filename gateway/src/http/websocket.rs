@@ -81,6 +81,9 @@ fn upgrade(
     mut ws: WebSocketUpgrade,
     path: Option<Protocol>,
 ) -> Response {
+    if app.shared.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
     let offered: Vec<&str> =
         ws.requested_protocols().filter_map(|offer| offer.to_str().ok()).collect();
     let protocol = match choose(&offered, path) {

@@ -121,12 +121,18 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Accepts until the drain begins.
-pub(crate) async fn accept(listener: TcpListener, accept: Accept<TcpStream>, shared: Arc<Shared>) {
+/// Accepts until the drain begins; through the HTTP door to its end, so that `/health/ready` can
+/// say what is going on.
+pub(crate) async fn accept(
+    door: Door,
+    listener: TcpListener,
+    accept: Accept<TcpStream>,
+    shared: Arc<Shared>,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain.cancelled() => return,
+            () = shared.drain.cancelled(), if door != Door::Http => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -150,11 +156,17 @@ fn spawn(shared: &Arc<Shared>, accept: &Accept<TcpStream>, accepted: Accepted<Tc
     let peer = accepted.peer;
     let connection = accept.clone().oneshot(accepted);
     let shared_by_task = shared.clone();
-    shared.tasks.spawn(async move {
+    let task = async move {
         if let Err(error) = connection.await {
             note_failure(&shared_by_task, peer, &error);
         }
-    });
+    };
+    if shared.is_draining() {
+        // A health check; nobody waits for it.
+        tokio::spawn(task);
+    } else {
+        shared.tasks.spawn(task);
+    }
 }
 
 /// Tells of a connection that the accept stack did not serve to its end.

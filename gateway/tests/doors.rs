@@ -1,0 +1,223 @@
+//! The real gateway in this process, spoken to from outside: who gets in, what is said on the way
+//! out, and bytes of three protocols through sockets and WebSockets.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::{Error, http};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use trivium::config::{Config, RawConfig, RawListeners};
+use trivium::{Gateway, Running};
+
+type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn start(toml: &str) -> Running {
+    let mut raw = RawConfig::parse(toml, Path::new("t.toml")).unwrap();
+    raw.listeners = RawListeners::any_loopback_port();
+    Gateway::start(Config::try_from(raw).unwrap()).await.unwrap()
+}
+
+fn address(running: &Running, name: &str) -> SocketAddr {
+    running.address(name).unwrap()
+}
+
+/// Upgrades at `path`, with these headers.
+async fn upgrade(
+    running: &Running,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<(WebSocket, Option<String>), http::StatusCode> {
+    let url = format!("ws://{}{path}", address(running, "http"));
+    let mut request = url.into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match connect_async(request).await {
+        Ok((socket, response)) => {
+            let chosen = response.headers().get("sec-websocket-protocol");
+            Ok((socket, chosen.map(|name| name.to_str().unwrap().to_owned())))
+        }
+        Err(Error::Http(response)) => Err(response.status()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn get(running: &Running, path: &str, host: &str) -> String {
+    let mut socket = TcpStream::connect(address(running, "http")).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+async fn next(socket: &mut WebSocket) -> Message {
+    timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap()
+}
+
+/// The close code that comes next.
+async fn close_code(socket: &mut WebSocket) -> u16 {
+    loop {
+        if let Message::Close(Some(frame)) = next(socket).await {
+            return frame.code.into();
+        }
+    }
+}
+
+async fn read(socket: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    timeout(PATIENCE, socket.read_exact(&mut bytes)).await.unwrap().unwrap();
+    bytes
+}
+
+const CONNECT: &str =
+    "CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\nheart-beat:0,0\n\n\0";
+const MQTT_CONNECT: &[u8] = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01x";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_reaches_a_browser() {
+    let running = start("").await;
+    let offered = [("sec-websocket-protocol", "v10.stomp, v12.stomp, v11.stomp")];
+    let (mut browser, chosen) = upgrade(&running, "/ws", &offered).await.unwrap();
+    assert_eq!(chosen.as_deref(), Some("v12.stomp"));
+    browser.send(Message::text(CONNECT)).await.unwrap();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("CONNECTED\n"));
+    let subscribe = "SUBSCRIBE\nid:0\ndestination:/topic/a.b\nreceipt:r\n\n\0";
+    browser.send(Message::text(subscribe)).await.unwrap();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("RECEIPT\n"));
+
+    let mut device = TcpStream::connect(address(&running, "mqtt")).await.unwrap();
+    device.write_all(MQTT_CONNECT).await.unwrap();
+    assert_eq!(read(&mut device, 4).await, b"\x20\x02\0\0");
+    // One message that is text, and one that is not: one WebSocket message each, of its kind.
+    device.write_all(b"\x30\x07\0\x03a/bhi\x30\x07\0\x03a/b\xff\0").await.unwrap();
+    let text = next(&mut browser).await;
+    assert!(text.is_text());
+    assert!(text.into_text().unwrap().ends_with("\n\nhi\0"));
+    let binary = next(&mut browser).await;
+    assert!(binary.is_binary());
+    assert!(binary.into_data().ends_with(b"\n\n\xff\0\0"));
+
+    let metrics = get(&running, "/metrics", "localhost").await;
+    assert!(metrics.contains("trivium_messages_published_total{protocol=\"mqtt\"} 2"), "{metrics}");
+    assert!(metrics.contains("trivium_connections_open{protocol=\"stomp\"} 1"), "{metrics}");
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visited_page_does_not_reach_the_broker() {
+    let running = start("[http]\nhosts = [\"dev.test\"]\norigins = [\"https://app.test\"]").await;
+    let forbidden = Err(http::StatusCode::FORBIDDEN);
+    let status = async |headers: &[(&'static str, &str)]| {
+        upgrade(&running, "/ws", headers).await.map(|(_, chosen)| chosen)
+    };
+    assert_eq!(status(&[("origin", "https://evil.example")]).await, forbidden);
+    let rebinding = [("host", "evil.example"), ("origin", "http://evil.example")];
+    assert_eq!(status(&rebinding).await, forbidden);
+    assert_eq!(status(&[("origin", "https://app.test")]).await, Ok(None));
+    assert_eq!(status(&[("host", "dev.test"), ("origin", "http://dev.test")]).await, Ok(None));
+    assert_eq!(status(&[("origin", "http://localhost:3000")]).await, Ok(None));
+    assert!(get(&running, "/metrics", "evil.example").await.starts_with("HTTP/1.1 403"));
+    assert!(get(&running, "/", "localhost").await.contains("<h1>Trivium</h1>"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_and_subprotocols_choose_the_protocol() {
+    let running = start("").await;
+    let offer = |name: &'static str| [("sec-websocket-protocol", name)];
+    let chosen = async |path, headers: &[(&'static str, &str)]| {
+        upgrade(&running, path, headers).await.map(|(_, chosen)| chosen)
+    };
+    assert_eq!(chosen("/ws", &offer("foo")).await, Err(http::StatusCode::BAD_REQUEST));
+    assert_eq!(chosen("/stomp", &offer("mqtt")).await, Err(http::StatusCode::BAD_REQUEST));
+    assert_eq!(chosen("/mqtt", &offer("mqttv3.1")).await, Ok(Some("mqttv3.1".to_owned())));
+    assert_eq!(chosen("/ws", &offer("amqp")).await, Ok(Some("amqp".to_owned())));
+    assert_eq!(chosen("/stomp", &[]).await, Ok(None));
+
+    // Nothing offered: by the first bytes, however they are cut.
+    let (mut amqp, _) = upgrade(&running, "/ws", &[]).await.unwrap();
+    amqp.send(Message::binary(b"AM".to_vec())).await.unwrap();
+    amqp.send(Message::binary(b"QP\0\0\x09\x01".to_vec())).await.unwrap();
+    let start = next(&mut amqp).await;
+    assert!(start.is_binary());
+    assert_eq!(start.into_data()[0], 1, "connection.start is a method frame");
+
+    let (mut unknown, _) = upgrade(&running, "/ws", &[]).await.unwrap();
+    unknown.send(Message::text("GET / HTTP/1.1")).await.unwrap();
+    assert_eq!(close_code(&mut unknown).await, 1002);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_the_code_that_says_why() {
+    let running = start("[limits]\nmessage_bytes_max = 1024").await;
+    let (mut text, _) = upgrade(&running, "/mqtt", &[]).await.unwrap();
+    text.send(Message::text("hello")).await.unwrap();
+    assert_eq!(close_code(&mut text).await, 1003);
+
+    let (mut large, _) = upgrade(&running, "/stomp", &[]).await.unwrap();
+    large.send(Message::binary(vec![b'x'; 100_000])).await.unwrap();
+    assert_eq!(close_code(&mut large).await, 1009);
+
+    // Over WebSocket nobody logs in without credentials, not even from loopback.
+    let (mut nobody, _) = upgrade(&running, "/mqtt", &[]).await.unwrap();
+    nobody.send(Message::binary(MQTT_CONNECT.to_vec())).await.unwrap();
+    let refused = next(&mut nobody).await.into_data();
+    assert_eq!(refused[..2], b"\x20\x02"[..]);
+    assert_ne!(refused[3], 0);
+
+    let (mut pinging, _) = upgrade(&running, "/stomp", &[]).await.unwrap();
+    pinging.send(Message::Ping(b"p".to_vec().into())).await.unwrap();
+    assert_eq!(next(&mut pinging).await, Message::Pong(b"p".to_vec().into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drain_says_each_protocols_goodbye() {
+    let running = start("").await;
+    assert!(get(&running, "/health/live", "localhost").await.starts_with("HTTP/1.1 200"));
+    assert!(get(&running, "/health/ready", "localhost").await.starts_with("HTTP/1.1 200"));
+    let (mut browser, _) = upgrade(&running, "/stomp", &[]).await.unwrap();
+    browser.send(Message::text(CONNECT)).await.unwrap();
+    next(&mut browser).await;
+    let mut device = TcpStream::connect(address(&running, "mqtt")).await.unwrap();
+    // MQTT 5: CONNECT, answered by a CONNACK of unknown length.
+    device.write_all(b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01x").await.unwrap();
+    assert_eq!(read(&mut device, 1).await, b"\x20");
+
+    let amqp = address(&running, "amqp");
+    running.begin_shutdown();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("ERROR\n"));
+    assert_eq!(close_code(&mut browser).await, 1001);
+    let mut rest = Vec::new();
+    timeout(PATIENCE, device.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.windows(3).any(|part| part[0] == 0xe0 && part[2] == 0x8b), "{rest:x?}");
+    assert!(get(&running, "/health/ready", "localhost").await.starts_with("HTTP/1.1 503"));
+    assert!(TcpStream::connect(amqp).await.is_err(), "no new connections");
+    drop((browser, device));
+    assert!(running.shutdown().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_closed_at_once() {
+    let running = start("[limits]\nconnections_max = 1").await;
+    let mut first = TcpStream::connect(address(&running, "mqtt")).await.unwrap();
+    first.write_all(MQTT_CONNECT).await.unwrap();
+    assert_eq!(read(&mut first, 4).await, b"\x20\x02\0\0");
+    let mut second = TcpStream::connect(address(&running, "amqp")).await.unwrap();
+    let mut rest = Vec::new();
+    let ended = timeout(PATIENCE, second.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty() && ended.is_ok_and(|count| count == 0));
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut third = TcpStream::connect(address(&running, "mqtt")).await.unwrap();
+    third.write_all(MQTT_CONNECT).await.unwrap();
+    assert_eq!(read(&mut third, 4).await, b"\x20\x02\0\0");
+}
