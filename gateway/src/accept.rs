@@ -103,13 +103,15 @@ where
         let span = debug_span!("connection", %peer);
         let counters = self.counters.clone();
         let connection = AssertUnwindSafe(self.inner.call(accepted)).catch_unwind();
-        let isolated = connection.map(move |ended| match ended {
-            Ok(result) => result.map_err(Into::into),
-            Err(_) => {
-                counters.panics.fetch_add(1, Ordering::Relaxed);
-                error!(%peer, "a connection's task panicked; the others go on");
-                Err(Panicked.into())
-            }
+        let isolated = connection.map(move |ended| {
+            ended.map_or_else(
+                |_| {
+                    counters.panics.fetch_add(1, Ordering::Relaxed);
+                    error!(%peer, "a connection's task panicked; the others go on");
+                    Err(Panicked.into())
+                },
+                |result| result.map_err(Into::into),
+            )
         });
         Box::pin(isolated.instrument(span))
     }

@@ -59,6 +59,7 @@ pub struct Running {
 impl Gateway {
     /// Opens every listener of `config` and begins to serve. Must be called inside a tokio runtime
     /// with time and IO. Several gateways may run in one process; they share nothing.
+    #[expect(clippy::unused_async, reason = "opening what is on disk will wait")]
     pub async fn start(mut config: Config) -> Result<Running, StartError> {
         let mut doors = Vec::new();
         for door in Door::ALL {
@@ -145,7 +146,8 @@ impl Running {
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         let addresses = self.addresses.get(&Door::named(name)?)?;
         // 127.0.0.1 before [::1]: a listener on every address serves both.
-        let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first())?;
+        let address =
+            addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first())?;
         let ip = match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,5 +1,6 @@
 //! The real gateway in this process, spoken to from outside: who gets in, what is said on the way
-//! out, and bytes of three protocols through sockets and WebSockets.
+//! out, and bytes of three protocols over TCP and in messages of a browser.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::net::SocketAddr;
 use std::path::Path;

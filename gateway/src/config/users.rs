@@ -90,7 +90,7 @@ impl Users {
                 let rule = "must be unique among users";
                 return Err(Invalid::new("users.name", format_args!("{name:?}"), rule));
             }
-            for vhost in entered.iter().flatten().filter(|vhost| !vhosts.contains(vhost)) {
+            if let Some(vhost) = entered.iter().flatten().find(|vhost| !vhosts.contains(vhost)) {
                 let key = format!("users.vhosts of {name:?}");
                 let rule = "must be / or listed in [[vhosts]]";
                 return Err(Invalid::new(key, format_args!("{vhost:?}"), rule));

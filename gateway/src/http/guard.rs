@@ -131,7 +131,8 @@ where
                 let header =
                     |name| request.headers().get(name).and_then(|value| value.to_str().ok());
                 let (host, origin) = (header(header::HOST), header(header::ORIGIN));
-                info!(?peer, host, origin, reason = %forbidden, "refused an HTTP request");
+                let peer = peer.map(|peer| tracing::field::display(peer.ip().to_canonical()));
+                info!(peer, host, origin, reason = %forbidden, "refused an HTTP request");
                 let refusal = (StatusCode::FORBIDDEN, format!("{forbidden}\n")).into_response();
                 Either::Left(ready(Ok(refusal)))
             }

@@ -53,7 +53,7 @@ struct Peer(SocketAddr);
 struct App {
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
-    /// WebSockets count as connections, too.
+    /// A WebSocket counts as a connection, too.
     accept: Accept<Upgraded>,
 }
 

@@ -28,7 +28,7 @@ macro_rules! catalog {
 catalog! {
     gauge   CONNECTIONS_OPEN      = "trivium_connections_open", Count, "Connections past their handshake, by protocol.";
     counter CONNECTIONS_TOTAL     = "trivium_connections_total", Count, "Connections that got past their handshake, by protocol.";
-    counter CONNECTIONS_SHED      = "trivium_connections_shed_total", Count, "Connections refused because limits.connections_max were open.";
+    counter CONNECTIONS_SHED      = "trivium_connections_shed_total", Count, "Connections refused because as many as allowed were open.";
     counter CONNECTION_PANICS     = "trivium_connection_panics_total", Count, "Connections ended by a panic; each is a bug.";
     counter LOGINS_REFUSED        = "trivium_logins_refused_total", Count, "Logins refused, by protocol.";
     counter REQUESTS              = "trivium_requests_total", Count, "Control requests answered, by protocol.";
