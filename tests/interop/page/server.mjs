@@ -1,0 +1,52 @@
+// Serves the page's files as the gateway does, with the same Content-Security-Policy, and passes
+// WebSockets on to a broker: for a broker that does not serve the page itself.
+
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { connect } from "node:net";
+
+const ASSETS = new URL("../../../gateway/assets/", import.meta.url);
+
+export const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self' ws: wss:",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
+
+/** A server of the files; with `broker`, `{ host, port }`, WebSockets go there. */
+export async function serve(broker) {
+  const server = createServer(async ({ url }, response) => {
+    const name = url === "/" ? "index.html" : url.slice(1).split("?")[0];
+    const type = TYPES[name.split(".").at(-1)];
+    try {
+      if (!type || !/^[a-z_]+\.[a-z]+$/.test(name)) throw new Error("not a file of the page");
+      const file = await readFile(new URL(name, ASSETS));
+      response.writeHead(200, { "content-type": type, "content-security-policy": POLICY, "x-content-type-options": "nosniff" }).end(file);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  if (broker) {
+    server.on("upgrade", (request, socket, head) => {
+      const lines = [`${request.method} ${request.url} HTTP/1.1`];
+      for (let index = 0; index < request.rawHeaders.length; index += 2) lines.push(`${request.rawHeaders[index]}: ${request.rawHeaders[index + 1]}`);
+      const upstream = connect(broker.port, broker.host);
+      upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
+      upstream.write(head);
+      upstream.pipe(socket).pipe(upstream);
+      for (const end of [upstream, socket]) {
+        end.on("error", () => [upstream, socket].forEach((both) => both.destroy()));
+        end.on("close", () => [upstream, socket].forEach((both) => both.destroy()));
+      }
+    });
+  }
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
