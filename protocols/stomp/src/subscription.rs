@@ -23,6 +23,8 @@ pub(crate) struct Subscription {
     pub(crate) mode: AckType,
     /// Made for it, and with a life of its own: UNSUBSCRIBE with `durable:true` deletes it.
     pub(crate) has_durable_queue: bool,
+    /// Its messages say which protocol they were published in (SUBSCRIBE's `x-trivium-origin`).
+    pub(crate) shows_origin: bool,
     /// The part of MESSAGE that never changes, up to the number of the message.
     head: Vec<u8>,
     /// The same of its `ack` header; empty where there is none (S-76).
@@ -44,6 +46,8 @@ pub(crate) struct Terms {
     pub(crate) mode: AckType,
     /// See [`Subscription`].
     pub(crate) has_durable_queue: bool,
+    /// See [`Subscription`].
+    pub(crate) shows_origin: bool,
 }
 
 impl Subscription {
@@ -66,7 +70,7 @@ impl Subscription {
         head.extend_from_slice(number_head.as_bytes());
         let has_ack = version == Version::V1_2 && terms.mode != AckType::Auto;
         let ack_head = if has_ack { format!("\nack:{number_head}") } else { String::new() };
-        let Terms { id, destination, mode, has_durable_queue } = terms;
+        let Terms { id, destination, mode, has_durable_queue, shows_origin } = terms;
         Self {
             consumer,
             id,
@@ -74,6 +78,7 @@ impl Subscription {
             queue,
             mode,
             has_durable_queue,
+            shows_origin,
             head,
             ack_head: ack_head.into_bytes(),
             sent: 0,

@@ -88,6 +88,11 @@ impl Connection {
         } else {
             b"\nredelivered:false\n"
         });
+        if subscription.shows_origin {
+            out.extend_from_slice(b"x-trivium-protocol:");
+            out.extend_from_slice(message.protocol().name().as_bytes());
+            out.push(b'\n');
+        }
         header::write_block(self.version, block, out);
         out.extend_from_slice(b"content-length:");
         push_decimal(out, body.len() as u64);

@@ -75,6 +75,7 @@ impl Subscribing {
             destination: name.to_owned(),
             mode: AckType::Auto,
             has_durable_queue: false,
+            shows_origin: false,
         };
         let declare = DeclareQueue { exclusive: true, auto_delete: true, ..Default::default() };
         let consume = Consume { no_ack: true, ..Default::default() };
@@ -116,7 +117,13 @@ impl Connection {
         };
         let destination_text = text.clone().into_owned();
         let mut subscribing = Subscribing {
-            terms: Terms { id, destination: destination_text, mode, has_durable_queue: false },
+            terms: Terms {
+                id,
+                destination: destination_text,
+                mode,
+                has_durable_queue: false,
+                shows_origin: flag(frame, "x-trivium-origin", false),
+            },
             declare: None,
             bind: None,
             consume,

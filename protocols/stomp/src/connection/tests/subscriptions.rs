@@ -39,6 +39,19 @@ fn subscribing() {
             ],
         ),
         (
+            "who asks is told where a message comes from, before what the publisher claims",
+            &[
+                Send('a', "SUBSCRIBE\nid:0\ndestination:/topic/t\nx-trivium-origin:true\n\n\0"),
+                Send('a', "SEND\ndestination:/topic/t\nx-trivium-protocol:MQTT\n\n1\0"),
+                reads(
+                    'a',
+                    "MESSAGE\nsubscription:0\nmessage-id:$-1-1\ndestination:/topic/t\n\
+                        redelivered:false\nx-trivium-protocol:stomp\nx-trivium-protocol:MQTT\n\
+                        content-length:1\n\n1\0",
+                ),
+            ],
+        ),
+        (
             "S-74: an exchange, with coded names",
             &[
                 Send('a', "SUBSCRIBE\nid:0\ndestination:/exchange/amq.direct/a%2Fb\n\n\0"),
