@@ -4,7 +4,7 @@
 // (the forms) over fields.js and address.js; live.js (the list) over body.js; guide.js (the empty
 // list).
 
-import { announce, byId, element } from "./dom.js";
+import { announce, byId, element, focusField } from "./dom.js";
 import { guide, isLoopback } from "./guide.js";
 import { Listen } from "./listen.js";
 import { LiveList } from "./live.js";
@@ -75,7 +75,7 @@ function onOpen(isAgain) {
   listen.use(session);
   send.use(session);
   showGuide();
-  byId("listen-topic").focus();
+  focusField("listen-topic", "listen-title");
   announce(`Logged in as ${session.user}`);
 }
 
@@ -96,8 +96,17 @@ function onLost({ reason, until, isAgain }) {
   live.addNote(`Connection lost. ${reason}`);
 }
 
+/** Nothing that one person wrote or saw is left for the next. */
+function forget() {
+  guideFor = null;
+  live.reset();
+  listen.use(null);
+  send.reset();
+}
+
 function onRefused(failure) {
   session = null;
+  forget();
   showLogin();
   const error = byId("login-error");
   error.replaceChildren(element("strong", {}, failure.title), element("span", {}, failure.detail));
@@ -152,7 +161,7 @@ function showLogin() {
   document.title = "Log in – Trivium";
   const wasHidden = byId("login").hidden;
   show("login");
-  if (wasHidden) byId("user").focus();
+  if (wasHidden) focusField("user", "login-title");
 }
 
 function show(view) {
@@ -164,8 +173,7 @@ function show(view) {
 function logOut() {
   session?.logOut();
   session = null;
-  guideFor = null;
-  live.reset();
+  forget();
   announce("Logged out");
 }
 
@@ -188,7 +196,6 @@ function start() {
   // The network is back: no reason to wait out the rest of the pause.
   addEventListener("online", () => session && !session.isOpen && byId("lost").hidden === false && session.connect());
   showLogin();
-  byId("user").focus();
 }
 
 start();

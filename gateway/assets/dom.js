@@ -21,6 +21,14 @@ export function element(name, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/**
+ * Focuses a field, but on touch screens what it belongs to: there a focused field calls up a
+ * keyboard over half of the page.
+ */
+export function focusField(id, place) {
+  byId(matchMedia("(pointer: coarse)").matches ? place : id).focus();
+}
+
 /** Says something to screen readers when they have finished their sentence. */
 export function announce(text) {
   const announcer = byId("announcer");
@@ -47,13 +55,13 @@ export function clockText(date) {
 const COPIED_MILLISECONDS = 1600;
 
 /** A button that puts `text()` on the clipboard and says so. */
-export function copyButton(text, subject) {
-  const button = element("button", { type: "button", class: "quiet small", "aria-label": `Copy ${subject}` }, "Copy");
+export function copyButton(text, subject, label = "Copy") {
+  const button = element("button", { type: "button", class: "quiet small", "aria-label": `Copy ${subject}` }, label);
   button.addEventListener("click", async () => {
     const done = await copy(text());
     button.textContent = done ? "Copied" : "Press Ctrl+C";
     announce(done ? `Copied ${subject}` : "Copying is not allowed here");
-    setTimeout(() => (button.textContent = "Copy"), COPIED_MILLISECONDS);
+    setTimeout(() => (button.textContent = label), COPIED_MILLISECONDS);
   });
   return button;
 }

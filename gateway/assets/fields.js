@@ -47,7 +47,7 @@ export class AddressFields {
 
   empty() {
     for (const name of ["topic", "queue", "exchange", "key"]) this.#field(name).value = "";
-    this.#showNames();
+    this.#onKind();
   }
 
   /** Writes an address into the fields. */

@@ -21,8 +21,11 @@ export class Listen {
     });
   }
 
+  /** Of this session; `null` when there is none. */
   use(session) {
     this.#session = session;
+    byId("listen-form").reset();
+    this.#fields.empty();
     this.show();
   }
 

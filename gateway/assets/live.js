@@ -167,7 +167,7 @@ function item(entry) {
       { class: "message-top" },
       element("span", { class: "protocol", title: "Protocol of origin" }, entry.protocol),
       element("span", { class: "destination" }, element("span", { class: "prefix" }, prefix), rest),
-      element("time", { datetime: entry.time.toISOString() }, clockText(entry.time)),
+      element("time", { datetime: entry.time.toISOString(), title: entry.time.toLocaleString() }, clockText(entry.time)),
     ),
     bodyOf(entry),
     element("div", { class: "message-bottom" }, element("span", { class: "meta" }, meta), more(entry, address)),
@@ -209,7 +209,7 @@ function more(entry, address) {
     details.append(rows.length > 0 ? element("dl", { class: "properties" }, ...rows) : none);
     if (address.kind !== "other") details.append(element("dl", { class: "names" }, ...nameRows(namesOf(address, false))));
     details.append(
-      element("p", { class: "hint" }, "Heard through ", element("code", {}, entry.heardBy), " ", copyButton(() => bodyText(entry), "the body")),
+      element("p", { class: "hint" }, "Heard through ", element("code", {}, entry.heardBy), " ", copyButton(() => bodyText(entry), "the body", "Copy body")),
     );
   });
   return details;

@@ -10,7 +10,7 @@ export const nameRows = (names) =>
       "div",
       { class: protocol.toLowerCase() },
       element("dt", {}, protocol),
-      element("dd", {}, element("code", {}, name), remark ? element("span", { class: "remark" }, ` ${remark}`) : null),
+      element("dd", {}, element("code", {}, name), remark ? element("span", { class: "remark" }, remark) : null),
     ),
   );
 

@@ -34,8 +34,15 @@ export class Send {
 
   use(session) {
     this.#session = session;
+  }
+
+  reset() {
+    this.#session = null;
+    byId("send-form").reset();
+    byId("send-headers").replaceChildren();
     byId("send-done").textContent = "";
-    this.#fields.complain(null);
+    this.#fields.empty();
+    this.#hint();
   }
 
   /** Proposes a message that a new subscription will hear, unless something is written already. */

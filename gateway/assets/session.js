@@ -49,6 +49,8 @@ export class Session {
   #nextId = 1;
   /** Why the broker closed, if it said so in an ERROR frame. */
   #failure = null;
+  /** That failure has been shown where it belongs. */
+  #isTold = false;
   /** By receipt: what was sent and is not yet confirmed. */
   #sends = new Map();
   subscriptions = new Map();
@@ -75,6 +77,7 @@ export class Session {
     clearTimeout(this.#retryTimer);
     if (this.#connection) return;
     this.#failure = null;
+    this.#isTold = false;
     this.#enter("connecting", { isAgain: this.#wasOpen });
     try {
       this.#connection = new Connection(this.#url, this.#login, {
@@ -178,20 +181,24 @@ export class Session {
     this.#failure = failure;
     if (this.#state !== "open") return;
     const receipt = frame.header("receipt-id");
-    const send = this.#sends.get(receipt);
+    // Without a receipt-id there is no doubt only if one message was under way.
+    const sent = receipt ?? (this.#sends.size === 1 ? this.#sends.keys().next().value : undefined);
+    const send = this.#sends.get(sent);
     if (send) {
-      this.#sends.delete(receipt);
+      this.#isTold = true;
+      this.#sends.delete(sent);
       return send.reject(failure);
     }
     const starting = [...this.subscriptions.values()].find(({ state }) => state === "starting");
     const subscription =
       this.subscriptions.get(frame.header("subscription")) ?? this.subscriptions.get(receipt) ?? (receipt ? undefined : starting);
+    const isShutdown = failure.title === "connection_forced";
+    this.#isTold = !isShutdown;
     if (subscription) {
       this.subscriptions.delete(subscription.id);
       this.#on.failure(`No longer listening to ${subscription.destination}`, failure);
       return this.#on.subscriptions();
     }
-    const isShutdown = failure.title === "connection_forced";
     if (!isShutdown) this.#on.failure("The broker refused something", failure);
   }
 
@@ -211,8 +218,13 @@ export class Session {
     // Not all pages of a broker that restarts come back in the same instant.
     const wait = Math.round(delay * (0.8 + Math.random() * 0.4));
     this.#retryTimer = setTimeout(() => this.connect(), wait);
-    this.#enter("waiting", { reason: this.#failure ? `The broker said: ${this.#failure.detail || this.#failure.title}` : reason, until: Date.now() + wait, isAgain: wasConnecting });
+    this.#enter("waiting", { reason: this.#reason(reason), until: Date.now() + wait, isAgain: wasConnecting });
     this.#on.subscriptions();
+  }
+
+  #reason(otherwise) {
+    if (this.#isTold) return "In STOMP a refusal ends the connection.";
+    return this.#failure ? `The broker said: ${this.#failure.detail || this.#failure.title}` : otherwise;
   }
 
   #rejectSends(failure) {

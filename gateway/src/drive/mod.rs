@@ -116,8 +116,10 @@ pub(crate) struct Drive<T> {
     caller: Caller,
     outbox: Arc<Outbox>,
     timer: Arc<Timer>,
-    /// Polled once, to be woken at the drain; `is_draining` is what is looked at.
-    drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Polled once, to be woken at the drain: each poll takes a lock that all connections share.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Woken by the timer and at the drain. A connection keeps the task it was first polled in.
+    is_watching: bool,
     /// Who is logged in.
     principal: Option<Principal>,
     /// The request under way.
@@ -150,7 +152,7 @@ impl<T: Transport> Drive<T> {
         caller: Caller,
     ) -> Self {
         let outbox = shared.broker.outbox();
-        let drained = Some(Box::pin(shared.drain.clone().cancelled_owned()));
+        let drained = Box::pin(shared.drain.clone().cancelled_owned());
         Self {
             shared,
             transport,
@@ -159,6 +161,7 @@ impl<T: Transport> Drive<T> {
             outbox,
             timer: Arc::default(),
             drained,
+            is_watching: false,
             principal: None,
             pending: None,
             input: Vec::new(),
@@ -174,11 +177,11 @@ impl<T: Transport> Drive<T> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Reason> {
-        if let Some(mut drained) = self.drained.take_if(|_| !self.shared.is_draining()) {
+        if !self.is_watching {
+            self.is_watching = true;
             self.timer.waker.register(cx.waker());
-            if drained.as_mut().poll(cx).is_pending() {
-                self.drained = Some(drained);
-            }
+            // Already draining or not is looked up in `drain`.
+            let _: Poll<()> = self.drained.as_mut().poll(cx);
         }
         for _ in 0..READS_PER_TURN {
             if self.ending.is_some() {
