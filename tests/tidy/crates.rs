@@ -13,7 +13,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("trivium-amqp", &["trivium-core"]),
     ("trivium-mqtt", &["trivium-core"]),
     ("trivium-stomp", &["trivium-core"]),
-    ("trivium", &["trivium-core", "trivium-store", "trivium-amqp", "trivium-mqtt", "trivium-stomp"]),
+    (
+        "trivium",
+        &["trivium-core", "trivium-store", "trivium-amqp", "trivium-mqtt", "trivium-stomp"],
+    ),
     // The suites look at everything; nobody looks at them.
     ("trivium-tests", EVERYTHING),
     ("trivium-examples", EVERYTHING),
@@ -134,8 +137,10 @@ fn the_amqp_adapter_uses_the_codec_alone() {
 
 #[test]
 fn the_named_packages_have_work() {
-    let ours: Vec<String> =
-        packages().iter().flat_map(|package| dependencies(package, |kind| kind.is_none())).collect();
+    let ours: Vec<String> = packages()
+        .iter()
+        .flat_map(|package| dependencies(package, |kind| kind.is_none()))
+        .collect();
     for named in NAMED {
         assert!(ours.iter().any(|known| known == named), "A-3: nothing builds on {named}");
     }

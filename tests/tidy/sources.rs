@@ -34,7 +34,8 @@ const UNFINISHED: &[&str] = &[
 ];
 
 /// roots of paths that exist on one machine only; in no file of ours.
-const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
 
 /// what a path may stand in. Lock files of other ecosystems hold whatever they hold.
 const TEXT: &[&str] =
@@ -84,7 +85,8 @@ fn no_file_knows_the_machine_it_was_written_on() {
     for path in files(&root()) {
         let shown = path.strip_prefix(root()).expect("files lie below the root").display();
         let extension = path.extension().unwrap_or_default().to_string_lossy();
-        let Some(text) = TEXT.contains(&&*extension).then(|| fs::read_to_string(&path).ok()).flatten()
+        let Some(text) =
+            TEXT.contains(&&*extension).then(|| fs::read_to_string(&path).ok()).flatten()
         else {
             continue;
         };

@@ -1,0 +1,163 @@
+//! A trace over the real core, without a socket, a clock or a thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trivium_core::control::Answer;
+use trivium_core::testing::{Client, World};
+use trivium_core::{
+    Adapter, Batch, Description, Event, Instant, Protocol, Request, SessionHandle, Transmit,
+};
+
+use crate::pattern::{Names, Pattern, show};
+use crate::trace::{Move, Trace, What, Who};
+
+/// One client and what it has read since it was last asked.
+struct Reader<'w> {
+    client: Client<'w, AnyAdapter>,
+    read: Vec<u8>,
+}
+
+/// Runs `trace` with writes cut into pieces of `chunk_len` bytes.
+pub(crate) fn run(trace: &Trace, chunk_len: usize) -> Result<(), String> {
+    let world = World::new();
+    let mut readers: BTreeMap<&Who, Reader<'_>> = BTreeMap::new();
+    let mut names = Names::new();
+    for step in &trace.steps {
+        let Some(who) = &step.client else {
+            move_world(&step.what, &world, &mut readers);
+            continue;
+        };
+        let reader = readers.entry(who).or_insert_with(|| {
+            let adapter = AnyAdapter::new(who.protocol, world.now());
+            let client = world.client(who.protocol, adapter, chunk_len);
+            Reader { client, read: Vec::new() }
+        });
+        let played = reader.play(&step.what, &mut names);
+        played.map_err(|error| format!("{}: {error}", step.line))?;
+    }
+    for (who, reader) in &mut readers {
+        reader.fetch();
+        if !reader.read.is_empty() {
+            return Err(format!(" at the end, {who:?} still reads {}", show(&reader.read)));
+        }
+    }
+    Ok(())
+}
+
+fn move_world(what: &What, world: &World, readers: &mut BTreeMap<&Who, Reader<'_>>) {
+    match what {
+        What::Moves(Move::Durable) => world.step(),
+        What::Moves(Move::Tick(span)) => {
+            world.pass(u64::try_from(span.as_millis()).expect("a span of a test"));
+            readers.values_mut().for_each(Reader::fetch);
+        }
+        What::Moves(Move::Shutdown) => {
+            for reader in readers.values_mut() {
+                let mut goodbye = reader.client.shutdown();
+                reader.read.append(&mut goodbye);
+            }
+        }
+        other => unreachable!("{other:?} is a client's"),
+    }
+}
+
+impl Reader<'_> {
+    fn play(&mut self, what: &What, names: &mut Names) -> Result<(), String> {
+        match what {
+            What::Sends(pattern) => {
+                let mut read = self.client.send(&pattern.fill(names)?);
+                self.read.append(&mut read);
+            }
+            What::Reads(pattern) => self.expect(pattern, names)?,
+            What::Moves(Move::Disconnect) => self.client.disconnect(),
+            What::Moves(Move::Closed) => {
+                self.fetch();
+                if !self.client.is_closed() {
+                    return Err("the connection is still open".into());
+                }
+            }
+            What::Moves(other) => unreachable!("{other:?} is the world's"),
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self) {
+        let mut read = self.client.read();
+        self.read.append(&mut read);
+    }
+
+    fn expect(&mut self, pattern: &Pattern, names: &mut Names) -> Result<(), String> {
+        self.fetch();
+        let read = std::mem::take(&mut self.read);
+        if pattern.is(&read, names) {
+            return Ok(());
+        }
+        let (wanted, read) = (pattern.show(), show(&read));
+        Err(format!("\n  expected {wanted}\n      read {read}"))
+    }
+}
+
+/// Whatever the client speaks to.
+#[derive(Debug)]
+struct AnyAdapter(Box<dyn Adapter>);
+
+impl AnyAdapter {
+    fn new(protocol: Protocol, now: Instant) -> Self {
+        Self(match protocol {
+            Protocol::Amqp => Box::new(trivium_amqp::Connection::new(Arc::default(), now)),
+            Protocol::Mqtt => Box::new(trivium_mqtt::Connection::new(Arc::default(), now)),
+            Protocol::Stomp => Box::new(trivium_stomp::Connection::new(Arc::default(), now)),
+        })
+    }
+}
+
+impl Adapter for AnyAdapter {
+    fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
+        self.0.handle_bytes(input, batch)
+    }
+
+    fn handle_event(&mut self, event: Event, batch: &mut Batch<'_>) {
+        self.0.handle_event(event, batch);
+    }
+
+    fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {
+        self.0.handle_response(answer, batch);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, batch: &mut Batch<'_>) {
+        self.0.handle_timeout(now, batch);
+    }
+
+    fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
+        self.0.handle_shutdown(batch);
+    }
+
+    fn handle_disconnect(&mut self, batch: &mut Batch<'_>) {
+        self.0.handle_disconnect(batch);
+    }
+
+    fn poll_request(&mut self) -> Option<(Option<SessionHandle>, Request)> {
+        self.0.poll_request()
+    }
+
+    fn poll_transmit(&mut self, out: &mut Transmit) {
+        self.0.poll_transmit(out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.0.poll_timeout()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn input_bytes_max(&self) -> usize {
+        self.0.input_bytes_max()
+    }
+
+    fn describe(&self) -> Description {
+        self.0.describe()
+    }
+}

@@ -1,0 +1,133 @@
+//! A trace over TCP, against a gateway of its own inside this process.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use trivium_core::Protocol;
+
+use crate::pattern::{Names, Pattern, Verdict, show};
+use crate::trace::{Move, Trace, What, Who};
+
+/// How long anything may take; only a failing trace waits that long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long silence is listened to at the end of a trace.
+const SILENCE: Duration = Duration::from_millis(20);
+
+/// One client's socket, and what came before it was asked for.
+struct Socket {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// Runs `trace`, unless time passes in it.
+pub(crate) fn run(trace: &Trace) -> Result<(), String> {
+    if trace.has_ticks() {
+        return Ok(());
+    }
+    let runtime = Runtime::new().map_err(|error| error.to_string())?;
+    let running = runtime.block_on(trivium_tests::start());
+    let addresses: Vec<_> = Protocol::ALL
+        .iter()
+        .map(|protocol| running.address(protocol.name()).expect("every listener is on"))
+        .collect();
+    let mut sockets: BTreeMap<&Who, Socket> = BTreeMap::new();
+    let mut names = Names::new();
+    for step in &trace.steps {
+        let played = match (&step.client, &step.what) {
+            (Some(who), what) => {
+                if !sockets.contains_key(who) {
+                    let socket = Socket::connect(addresses[who.protocol.index()])?;
+                    sockets.insert(who, socket);
+                }
+                sockets.get_mut(who).map_or(Ok(()), |socket| socket.play(what, &mut names))
+            }
+            (None, What::Moves(Move::Shutdown)) => {
+                let _guard = runtime.enter();
+                running.begin_shutdown();
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        };
+        played.map_err(|error| format!("{}: {error}", step.line))?;
+    }
+    for (who, socket) in &mut sockets {
+        socket.fill(SILENCE)?;
+        if !socket.read.is_empty() {
+            return Err(format!(" at the end, {who:?} still reads {}", show(&socket.read)));
+        }
+    }
+    drop(sockets);
+    runtime.block_on(running.shutdown());
+    Ok(())
+}
+
+impl Socket {
+    fn connect(address: SocketAddr) -> Result<Self, String> {
+        let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        Ok(Self { stream, read: Vec::new() })
+    }
+
+    fn play(&mut self, what: &What, names: &mut Names) -> Result<(), String> {
+        match what {
+            What::Sends(pattern) => {
+                let bytes = pattern.fill(names)?;
+                self.stream.write_all(&bytes).map_err(|error| error.to_string())
+            }
+            What::Reads(pattern) => self.expect(pattern, names),
+            What::Moves(Move::Disconnect) => {
+                self.stream.shutdown(std::net::Shutdown::Both).map_err(|error| error.to_string())
+            }
+            What::Moves(Move::Closed) => match self.fill(PATIENCE)? {
+                Filled::End if self.read.is_empty() => Ok(()),
+                Filled::End => Err(format!("before the end it reads {}", show(&self.read))),
+                Filled::Silence => Err("the connection is still open".into()),
+                Filled::Some => Err(format!("not the end, but {}", show(&self.read))),
+            },
+            What::Moves(other) => unreachable!("{other:?} is the world's"),
+        }
+    }
+
+    /// Reads until `pattern` matches; what comes behind it is kept for the next line.
+    fn expect(&mut self, pattern: &Pattern, names: &mut Names) -> Result<(), String> {
+        loop {
+            let verdict = pattern.compare(&self.read, names);
+            if let Verdict::Matches(length) = verdict {
+                self.read.drain(..length);
+                return Ok(());
+            }
+            let can_match = verdict == Verdict::Incomplete && self.fill(PATIENCE)? == Filled::Some;
+            if !can_match {
+                let (wanted, read) = (pattern.show(), show(&self.read));
+                return Err(format!("\n  expected {wanted}\n      read {read}"));
+            }
+        }
+    }
+
+    fn fill(&mut self, patience: Duration) -> Result<Filled, String> {
+        self.stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Ok(Filled::End),
+            Ok(length) => {
+                self.read.extend_from_slice(&buffer[..length]);
+                Ok(Filled::Some)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(Filled::Silence),
+                ErrorKind::ConnectionReset => Ok(Filled::End),
+                _ => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Filled {
+    Some,
+    Silence,
+    End,
+}
