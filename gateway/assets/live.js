@@ -209,7 +209,7 @@ function more(entry, address) {
     details.append(rows.length > 0 ? element("dl", { class: "properties" }, ...rows) : none);
     if (address.kind !== "other") details.append(element("dl", { class: "names" }, ...nameRows(namesOf(address, false))));
     details.append(
-      element("p", { class: "hint" }, "Heard through ", element("code", {}, entry.heardBy), " ", copyButton(() => bodyText(entry), "the body", "Copy body")),
+      element("p", { class: "hint" }, "Heard through ", element("code", {}, entry.heardBy), " ", copyButton(() => bodyText(entry), "body", "Copy body")),
     );
   });
   return details;

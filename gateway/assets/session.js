@@ -135,7 +135,9 @@ export class Session {
   #start(subscription) {
     subscription.state = "starting";
     const { id, destination } = subscription;
-    this.#connection.send("SUBSCRIBE", [["id", id], ["destination", destination], ["receipt", id], ["ack", "auto"]]);
+    // The last header asks the broker to say which protocol each message was published in.
+    const headers = [["id", id], ["destination", destination], ["receipt", id], ["ack", "auto"], ["x-trivium-origin", "true"]];
+    this.#connection.send("SUBSCRIBE", headers);
   }
 
   #onConnected() {
