@@ -17,8 +17,8 @@ use crate::queue::{Effects, Queue, Settlement};
 use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
 use crate::{
-    Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Message, Outbox, QueueId, Refusal,
-    Session, Ticket, Worker,
+    Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
+    QueueId, Refusal, Session, Ticket, Worker,
 };
 
 /// Whether a publisher wants to hear that its message is safe.
@@ -227,6 +227,13 @@ impl<'a> Batch<'a> {
         let queues = session.shared.contents().queues.clone();
         for queue in queues {
             self.scratch.work(&queue);
+        }
+    }
+
+    /// Notes what `message` lost when it was written for a client that speaks `to`.
+    pub fn note_lost(&self, message: &Message, to: Protocol, lost: Lost) {
+        if !lost.is_nothing() {
+            self.broker.losses.add(message.protocol(), to, lost, 1);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::batch::Scratch;
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
 use crate::log::{EphemeralLog, Log, LogEvents, Position, StepLog};
+use crate::loss::{Loss, SharedLosses};
 use crate::queue::{Effects, Garbage, Queue};
 use crate::session::SessionShared;
 use crate::vhost::Vhost;
@@ -36,6 +37,7 @@ pub struct Broker {
     next_id: AtomicU64,
     pub(crate) counters: SharedCounters,
     pub(crate) gauges: Gauges,
+    pub(crate) losses: SharedLosses,
     /// Guards the sessions whose publishes wait for the log. Never locked under another lock.
     waiting: Mutex<Vec<Arc<SessionShared>>>,
     /// Guards what is left of purged and deleted queues, until a tick drops it.
@@ -76,6 +78,8 @@ pub struct Totals {
     pub unsettled: u64,
     /// Retained messages.
     pub retained: u64,
+    /// What messages lost on their way into another protocol.
+    pub losses: Vec<Loss>,
 }
 
 impl Broker {
@@ -94,6 +98,7 @@ impl Broker {
             next_id: AtomicU64::new(1),
             counters: SharedCounters::default(),
             gauges: Gauges::default(),
+            losses: SharedLosses::default(),
             waiting: Mutex::default(),
             garbage: Mutex::default(),
         });
@@ -197,6 +202,7 @@ impl Broker {
         let count = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
         let mut totals = Totals {
             counts: self.counters.read(),
+            losses: self.losses.read(),
             connections: count(&self.gauges.connections),
             sessions: count(&self.gauges.sessions),
             ..Totals::default()

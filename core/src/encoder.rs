@@ -1,7 +1,7 @@
 //! Fire-and-forget subscriptions: the core calls the adapter's encoder once for a message and a
 //! variant, and copies the bytes into every outbox that wants them.
 
-use crate::Message;
+use crate::{Lost, Message};
 
 /// All that the packet of a subscription depends on besides the message (protocol version, flags).
 /// Its bits belong to the encoder; equal variants mean equal bytes.
@@ -11,6 +11,6 @@ pub struct Variant(pub u32);
 /// Writes a message as one packet of its protocol.
 pub trait Encoder: std::fmt::Debug + Sync {
     /// Appends the packet for `message` to `out`, or nothing when this protocol cannot say it.
-    /// Called outside all locks.
-    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>);
+    /// Returns what the message lost. Called outside all locks.
+    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) -> Lost;
 }

@@ -116,7 +116,12 @@ pub struct Message(ThinArc<Head, u8>);
 impl Message {
     /// Copies `draft`, whose lengths were checked, out of the read buffer. `scratch` is the
     /// worker's, reused.
-    pub(crate) fn new(draft: Draft<'_>, publisher: ConnectionId, scratch: &mut Vec<u8>) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When a part of the draft is longer than [`crate::Batch::publish`] lets pass.
+    #[must_use]
+    pub fn new(draft: Draft<'_>, publisher: ConnectionId, scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         scratch.extend_from_slice(draft.exchange.as_bytes());
         scratch.extend_from_slice(draft.routing_key.as_bytes());

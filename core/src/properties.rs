@@ -123,6 +123,15 @@ pub struct Properties {
     pub headers: Table,
 }
 
+impl Properties {
+    /// Whether it says nothing that a receiver could miss: durability and QoS are the broker's.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        let said = Self { durable: None, qos: None, ..self.clone() };
+        said == Self::default()
+    }
+}
+
 /// Reads the properties of messages that one protocol published.
 pub trait PropertyCodec: Debug + Sync {
     /// Whose wire form this codec reads.

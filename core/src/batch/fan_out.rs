@@ -1,7 +1,11 @@
 //! Fire-and-forget subscribers: each message is encoded once per variant, outside all locks, and
 //! a run of messages with one route goes to each subscriber with one copy.
 
+use std::sync::Arc;
+
 use super::Batch;
+use crate::Protocol;
+use crate::routing::Subscriber;
 
 impl Batch<'_> {
     pub(super) fn fan_out(&mut self) {
@@ -24,13 +28,18 @@ impl Batch<'_> {
                 if encoded != Some(subscriber.variant) {
                     encoded = Some(subscriber.variant);
                     scratch.packets.clear();
+                    let of_variant = |other: &&Arc<Subscriber>| other.variant == subscriber.variant;
                     for staged in &*staged {
-                        let message = &staged.message;
-                        let variant = subscriber.variant;
-                        subscriber.encoder.encode(variant, message, &mut scratch.packets);
+                        let (message, packets) = (&staged.message, &mut scratch.packets);
+                        let lost = subscriber.encoder.encode(subscriber.variant, message, packets);
+                        if !lost.is_nothing() {
+                            let count = subscribers.iter().filter(of_variant).count() as u64;
+                            let (from, to) = (message.protocol(), Protocol::Mqtt);
+                            self.broker.losses.add(from, to, lost, count);
+                        }
                     }
                 }
-                let counts = scratch.effects.counters.of(crate::Protocol::Mqtt);
+                let counts = scratch.effects.counters.of(Protocol::Mqtt);
                 if subscriber.outbox.push_packets(&scratch.packets) {
                     counts.delivered_no_ack += staged.len() as u64;
                 } else {

@@ -190,3 +190,20 @@ fn packets_beyond_the_bound_are_dropped_and_counted() {
     let dropped = broker.totals().counts[trivium_core::Protocol::Mqtt.index()].dropped;
     assert_eq!(dropped, 100 - kept as u64 / 10);
 }
+
+#[test]
+fn what_is_lost_on_the_way_is_counted_for_each_receiver() {
+    let (broker, _) = Broker::stepped();
+    let mut peers: Vec<Peer> = (0..2).map(|_| Peer::new(&broker)).collect();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        open(peer, &format!("c{index}"));
+        subscribe(peer, subscription("t", Some(4)));
+    }
+    for header in ["a=b", ""] {
+        let publish = Publish { exchange: "amq.topic", key: "t", header, ..Publish::default() };
+        peers[0].try_publish(&publish).unwrap();
+    }
+    let losses = broker.totals().losses;
+    let [loss] = &losses[..] else { panic!("unexpected {losses:?}") };
+    assert_eq!((loss.field.name(), loss.count), ("header", 2));
+}

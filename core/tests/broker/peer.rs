@@ -6,8 +6,8 @@ use std::task::Waker;
 use trivium_core::control::{Binding, Consume, DeclareExchange, DeclareQueue, Destination, Origin};
 use trivium_core::{
     Answer, Batch, Body, Broker, Confirm, Connection, ConsumerId, Delivery, Draft, Encoder, Event,
-    Instant, Message, Outbox, Principal, Properties, PropertyCodec, Protocol, Published, Refusal,
-    Reply, Request, Response, Session, Table, Value, Variant, Worker,
+    Field, Instant, Lost, Message, Outbox, Principal, Properties, PropertyCodec, Protocol,
+    Published, Refusal, Reply, Request, Response, Session, Table, Value, Variant, Worker,
 };
 
 /// Properties that are one header: `name=value`.
@@ -31,10 +31,13 @@ impl PropertyCodec for OneHeader {
 pub(crate) struct Plain;
 
 impl Encoder for Plain {
-    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) {
+    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) -> Lost {
         out.extend_from_slice(variant.0.to_string().as_bytes());
         out.extend_from_slice(message.body());
         out.push(b'.');
+        let mut lost = Lost::NONE;
+        lost.unless(message.properties().is_bare(), Field::Header);
+        lost
     }
 }
 

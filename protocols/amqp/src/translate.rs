@@ -5,16 +5,16 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use trivium_core::{Properties, ReplyTo, Value};
+use trivium_core::{Field, Lost, Properties, ReplyTo, Value};
 
 use crate::properties::{PERSISTENT, Property, TOPIC_REPLY_PREFIX, header};
 use crate::table;
 
 /// Appends the list for `properties`, flags first. Texts above 255 octets that have no header to
-/// go to are left out.
-pub(crate) fn write(properties: &Properties, out: &mut Vec<u8>) {
+/// go to are left out, and returned.
+pub(crate) fn write(properties: &Properties, out: &mut Vec<u8>) -> Lost {
     let start = out.len();
-    let mut list = List { flags: 0, out };
+    let mut list = List { flags: 0, lost: Lost::NONE, out };
     list.out.extend_from_slice(&[0; 2]);
     let reply_to = properties.reply_to.as_ref().map(reply_name);
     let expiration = properties.expiry_ms.map(|millis| millis.to_string());
@@ -35,20 +35,29 @@ pub(crate) fn write(properties: &Properties, out: &mut Vec<u8>) {
     list.text(Property::Kind, properties.kind.as_deref());
     list.text(Property::UserId, properties.user_id.as_deref());
     list.text(Property::AppId, properties.app_id.as_deref());
-    let flags = list.flags.to_be_bytes();
+    let (flags, lost) = (list.flags.to_be_bytes(), list.lost);
     out[start..start + 2].copy_from_slice(&flags);
+    lost
 }
 
 /// A list that is being appended, its properties in the order of their flags.
 struct List<'a> {
     flags: u16,
+    lost: Lost,
     out: &'a mut Vec<u8>,
 }
 
 impl List<'_> {
     fn text(&mut self, property: Property, text: Option<&str>) {
         let Some(text) = text else { return };
-        let Ok(len) = u8::try_from(text.len()) else { return };
+        let Ok(len) = u8::try_from(text.len()) else {
+            return self.lost.note(match property {
+                Property::ContentType => Field::ContentType,
+                // Its header has it whole.
+                Property::ReplyTo => return,
+                _ => Field::Property,
+            });
+        };
         self.flags |= property.flag();
         self.out.push(len);
         self.out.extend_from_slice(text.as_bytes());
@@ -67,6 +76,8 @@ impl List<'_> {
             return;
         }
         self.flags |= Property::Headers.flag();
+        let fit = properties.headers.0.iter().all(|(name, _)| u8::try_from(name.len()).is_ok());
+        self.lost.unless(fit || has_repeats(properties), Field::Header);
         table::encode(added.iter().map(|(name, value)| (*name, value)).chain(own), self.out);
     }
 }
@@ -153,7 +164,7 @@ mod tests {
 
     fn back_and_forth(properties: &Properties) -> Properties {
         let mut wire = b"before".to_vec();
-        write(properties, &mut wire);
+        assert_eq!(write(properties, &mut wire), Lost::NONE);
         Checked::check(&wire[6..]).unwrap();
         PROPERTY_CODEC.decode(&wire[6..])
     }
@@ -181,12 +192,27 @@ mod tests {
         let headers = vec![("n".into(), Value::text("1")), ("n".into(), Value::text("2"))];
         let properties = Properties { headers: Table(headers), ..Properties::default() };
         let mut wire = Vec::new();
-        write(&properties, &mut wire);
+        assert_eq!(write(&properties, &mut wire), Lost::NONE);
         Checked::check(&wire).unwrap();
         let list = PropertyList::split(&wire).unwrap();
         let table = table::decode(list.value(Property::Headers).unwrap());
         let names: Vec<_> = table.0.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [header::USER_PROPERTIES, "n"]);
         assert_eq!(table.get("n"), Some(&Value::text("1")));
+    }
+
+    #[test]
+    fn what_amqp_cannot_say_is_named() {
+        let long = "x".repeat(256);
+        let lost = |properties: Properties| {
+            write(&properties, &mut Vec::new()).fields().collect::<Vec<_>>()
+        };
+        let content_type = Some(long.clone());
+        assert_eq!(
+            lost(Properties { content_type, ..Properties::default() }),
+            [Field::ContentType]
+        );
+        let headers = Table(vec![(long, Value::text("v"))]);
+        assert_eq!(lost(Properties { headers, ..Properties::default() }), [Field::Header]);
     }
 }

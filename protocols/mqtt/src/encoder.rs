@@ -1,7 +1,7 @@
 //! PUBLISH towards a client: for one delivery, and once for many fire-and-forget subscribers.
 
 use trivium_core::address::topic_of_words;
-use trivium_core::{Encoder, Message, Protocol, Variant};
+use trivium_core::{Encoder, Field, Lost, Message, Protocol, Variant};
 
 use crate::guard::id;
 use crate::packet::{variable, variable_bytes, write_variable};
@@ -24,11 +24,12 @@ pub(crate) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// Appends the PUBLISH of `message`; false, and nothing, when MQTT cannot say it.
+    /// Appends the PUBLISH of `message`; false, and nothing, when MQTT cannot say it. What the
+    /// message lost is added to `lost`.
     ///
     /// DUP is never set: a session ends with its connection, so nothing is sent again
     /// [MQTT-3.3.1-3].
-    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>, lost: &mut Lost) -> bool {
         let start = out.len();
         out.push(0x30 | self.qos << 1 | u8::from(self.retain));
         // Right unless the topic is longer than its key or properties are translated.
@@ -40,6 +41,7 @@ impl Envelope<'_> {
         out.resize(out.len() + reserved, 0);
         let body_start = out.len();
         if !write_topic(message, out) {
+            lost.note(Field::Address);
             out.truncate(start);
             return false;
         }
@@ -47,7 +49,9 @@ impl Envelope<'_> {
             out.extend_from_slice(&self.packet_id.to_be_bytes());
         }
         if self.version.is_5() {
-            self.write_properties(message, out);
+            self.write_properties(message, out, lost);
+        } else if !is_bare(message) {
+            lost.note(Field::Properties);
         }
         let body = message.body();
         let remaining = out.len() - body_start + body.len();
@@ -61,20 +65,28 @@ impl Envelope<'_> {
         true
     }
 
-    fn write_properties(&self, message: &Message, out: &mut Vec<u8>) {
+    fn write_properties(&self, message: &Message, out: &mut Vec<u8>, lost: &mut Lost) {
         // Most blocks are shorter than 128 octets.
         let length_at = out.len();
         out.push(0);
         let start = out.len();
         match message.wire(Protocol::Mqtt) {
             Some(wire) => out.extend_from_slice(split_wire(wire).1),
-            None => write_block(message.properties(), out),
+            None => *lost = write_block(message.properties(), out),
         }
         for &subscription in self.subscription_ids {
             out.push(id::SUBSCRIPTION_ID);
             write_variable(subscription as usize, out);
         }
         write_length(out.len() - start, length_at..start, out);
+    }
+}
+
+/// Whether a client of 3.1.1, which has no properties, misses nothing.
+fn is_bare(message: &Message) -> bool {
+    match message.wire(Protocol::Mqtt) {
+        Some(wire) => split_wire(wire).1.is_empty(),
+        None => message.properties().is_bare(),
     }
 }
 
@@ -132,7 +144,8 @@ pub(crate) const fn variant(version: Version, retain_as_published: bool) -> Vari
 }
 
 impl Encoder for PublishEncoder {
-    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) {
+    fn encode(&self, variant: Variant, message: &Message, out: &mut Vec<u8>) -> Lost {
+        let mut lost = Lost::NONE;
         let keeps_retain = variant.0 & VARIANT_RETAIN_AS_PUBLISHED != 0;
         Envelope {
             version: if variant.0 & VARIANT_5 != 0 { Version::V5 } else { Version::V311 },
@@ -141,7 +154,8 @@ impl Encoder for PublishEncoder {
             packet_id: 0,
             subscription_ids: &[],
         }
-        .write(message, out);
+        .write(message, out, &mut lost);
+        lost
     }
 }
 

@@ -14,7 +14,7 @@
 //! A message of 3.1.1 is the octet alone. MQTT 5 to MQTT 5 copies the block.
 
 use trivium_core::address::{topic_of_words, words_of_topic};
-use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Value};
+use trivium_core::{Field, Lost, Properties, PropertyCodec, Protocol, ReplyTo, Value};
 
 use crate::address::{encode_queue_topic, queue_of_topic};
 use crate::guard::{Property, Reader, id, property};
@@ -134,8 +134,9 @@ fn set_parsed<T: std::str::FromStr + std::fmt::Display>(field: &mut Option<T>, t
 }
 
 /// Appends the MQTT 5 property block of a message that another protocol published. What MQTT
-/// cannot say is left out.
-pub(crate) fn write_block(properties: &Properties, out: &mut Vec<u8>) {
+/// cannot say is left out, and returned.
+pub(crate) fn write_block(properties: &Properties, out: &mut Vec<u8>) -> Lost {
+    let mut lost = Lost::NONE;
     if let Some(format @ 0..=1) = properties.payload_format {
         out.extend_from_slice(&[id::PAYLOAD_FORMAT, format]);
     }
@@ -145,24 +146,28 @@ pub(crate) fn write_block(properties: &Properties, out: &mut Vec<u8>) {
         out.extend_from_slice(&seconds.to_be_bytes());
     }
     if let Some(content_type) = &properties.content_type {
-        write_text(id::CONTENT_TYPE, content_type.as_bytes(), out);
+        let is_written = write_text(id::CONTENT_TYPE, content_type.as_bytes(), out);
+        lost.unless(is_written, Field::ContentType);
     }
     if let Some(reply_to) = &properties.reply_to {
-        write_reply_to(reply_to, out);
+        lost.unless(write_reply_to(reply_to, out), Field::ReplyTo);
     }
-    if let Some(correlation) = &properties.correlation
-        && correlation.len() <= FIELD_BYTES_MAX
-    {
-        out.push(id::CORRELATION_DATA);
-        write_field(correlation, out);
+    if let Some(correlation) = &properties.correlation {
+        let fits = correlation.len() <= FIELD_BYTES_MAX;
+        if fits {
+            out.push(id::CORRELATION_DATA);
+            write_field(correlation, out);
+        }
+        lost.unless(fits, Field::Correlation);
     }
-    write_named(properties, out);
+    lost.unless(write_named(properties, out), Field::Property);
     for (name, value) in &properties.headers.0 {
-        write_header(name, value, out);
+        lost.unless(write_header(name, value, out), Field::Header);
     }
+    lost
 }
 
-fn write_reply_to(reply_to: &ReplyTo, out: &mut Vec<u8>) {
+fn write_reply_to(reply_to: &ReplyTo, out: &mut Vec<u8>) -> bool {
     let mut topic = Vec::new();
     let is_topic = match reply_to {
         ReplyTo::Queue(name) => {
@@ -171,12 +176,14 @@ fn write_reply_to(reply_to: &ReplyTo, out: &mut Vec<u8>) {
         }
         ReplyTo::Topic(key) => topic_of_words(key, &mut topic),
     };
-    if is_topic && memchr::memchr2(b'+', b'#', &topic).is_none() {
-        write_text(id::RESPONSE_TOPIC, &topic, out);
-    }
+    is_topic
+        && memchr::memchr2(b'+', b'#', &topic).is_none()
+        && write_text(id::RESPONSE_TOPIC, &topic, out)
 }
 
-fn write_named(properties: &Properties, out: &mut Vec<u8>) {
+/// False when one of them has no form in MQTT.
+fn write_named(properties: &Properties, out: &mut Vec<u8>) -> bool {
+    let mut are_written = true;
     let texts = [
         (CONTENT_ENCODING, &properties.content_encoding),
         (MESSAGE_ID, &properties.message_id),
@@ -186,7 +193,7 @@ fn write_named(properties: &Properties, out: &mut Vec<u8>) {
     ];
     for (name, text) in texts {
         if let Some(text) = text {
-            write_pair(name, text.as_bytes(), out);
+            are_written &= write_pair(name, text.as_bytes(), out);
         }
     }
     if let Some(priority) = properties.priority {
@@ -195,19 +202,21 @@ fn write_named(properties: &Properties, out: &mut Vec<u8>) {
     if let Some(timestamp) = properties.timestamp {
         write_pair(TIMESTAMP, timestamp.to_string().as_bytes(), out);
     }
+    are_written
 }
 
-fn write_header(name: &str, value: &Value, out: &mut Vec<u8>) {
+/// False when it has no form in MQTT.
+fn write_header(name: &str, value: &Value, out: &mut Vec<u8>) -> bool {
     match value {
         Value::Text(text) | Value::Bytes(text) => write_pair(name, text, out),
         Value::Bool(truth) => write_pair(name, if *truth { b"true" } else { b"false" }, out),
         Value::Int(number, _) => write_pair(name, number.to_string().as_bytes(), out),
         Value::Uint(number, _) | Value::Timestamp(number) => {
-            write_pair(name, number.to_string().as_bytes(), out);
+            write_pair(name, number.to_string().as_bytes(), out)
         }
         Value::Float(number) => write_pair(name, number.to_string().as_bytes(), out),
         Value::Double(number) => write_pair(name, number.to_string().as_bytes(), out),
-        Value::Void | Value::Decimal(..) | Value::Array(_) | Value::Table(_) => {}
+        Value::Void | Value::Decimal(..) | Value::Array(_) | Value::Table(_) => false,
     }
 }
 
@@ -216,19 +225,23 @@ fn is_text(bytes: &[u8]) -> bool {
     bytes.len() <= FIELD_BYTES_MAX && crate::guard::checked_text(bytes).is_ok()
 }
 
-fn write_text(id: u8, text: &[u8], out: &mut Vec<u8>) {
-    if is_text(text) {
+fn write_text(id: u8, text: &[u8], out: &mut Vec<u8>) -> bool {
+    let is_text = is_text(text);
+    if is_text {
         out.push(id);
         write_field(text, out);
     }
+    is_text
 }
 
-fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    if is_text(name.as_bytes()) && is_text(value) {
+fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) -> bool {
+    let is_text = is_text(name.as_bytes()) && is_text(value);
+    if is_text {
         out.push(id::USER_PROPERTY);
         write_field(name.as_bytes(), out);
         write_field(value, out);
     }
+    is_text
 }
 
 /// Appends a field of at most [`FIELD_BYTES_MAX`] octets behind its length.

@@ -5,7 +5,7 @@
 //! as it is; for the others [`PROPERTY_CODEC`] reads it. [`encode`] writes such a block for
 //! messages that other protocols published.
 
-use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Value};
+use trivium_core::{Field, Lost, Properties, PropertyCodec, Protocol, ReplyTo, Value};
 
 use crate::destination::{self, Destination};
 use crate::header;
@@ -82,7 +82,10 @@ fn reply_to(value: &str) -> ReplyTo {
 }
 
 /// Appends the header lines of a message that another protocol published, escaped as 1.2 does.
-pub(crate) fn encode(properties: &Properties, out: &mut Vec<u8>) {
+/// Returns what STOMP cannot say.
+pub(crate) fn encode(properties: &Properties, out: &mut Vec<u8>) -> Lost {
+    let mut lost = Lost::NONE;
+    lost.unless(properties.payload_format.is_none(), Field::PayloadFormat);
     let mut text = Vec::new();
     write_text(out, "content-type", properties.content_type.as_deref());
     write_text(out, "content-encoding", properties.content_encoding.as_deref());
@@ -112,6 +115,7 @@ pub(crate) fn encode(properties: &Properties, out: &mut Vec<u8>) {
     for (name, value) in &properties.headers.0 {
         text.clear();
         if !write_value(value, &mut text) {
+            lost.note(Field::Header);
             continue;
         }
         if name::is_reserved(name) {
@@ -120,6 +124,7 @@ pub(crate) fn encode(properties: &Properties, out: &mut Vec<u8>) {
             write_octets(out, name, &text);
         }
     }
+    lost
 }
 
 fn write_text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
@@ -217,13 +222,21 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let mut block = Vec::new();
-        encode(&all(), &mut block);
+        assert_eq!(encode(&all(), &mut block), Lost::NONE);
         assert_eq!(PROPERTY_CODEC.decode(&block), all());
         let text = String::from_utf8(block).unwrap();
         assert!(text.contains("reply-to:/topic/r%2Fx.y\n"), "{text}");
         assert!(text.contains("amqp-header-ack:mine\n"), "{text}");
         assert!(text.contains("amqp-header-amqp-header-ack:nested\n"), "{text}");
         assert!(text.contains("amqp-header-receipt:none\n"), "a receipt is never asked for");
+    }
+
+    #[test]
+    fn what_stomp_cannot_say_is_named() {
+        let headers = Table(vec![("t".into(), Value::Array(vec![]))]);
+        let properties = Properties { headers, payload_format: Some(1), ..Properties::default() };
+        let lost: Vec<_> = encode(&properties, &mut Vec::new()).fields().collect();
+        assert_eq!(lost, [Field::PayloadFormat, Field::Header]);
     }
 
     #[test]
@@ -283,7 +296,7 @@ mod tests {
             );
             let properties = Properties { headers, ..Properties::default() };
             let mut block = Vec::new();
-            encode(&properties, &mut block);
+            assert_eq!(encode(&properties, &mut block), Lost::NONE);
             prop_assert_eq!(PROPERTY_CODEC.decode(&block), properties);
         }
     }

@@ -3,7 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::ShortString;
 use trivium_core::control::Got;
-use trivium_core::{Answer, Batch, ConsumerId, Refusal, Response, Transmit};
+use trivium_core::{Answer, Batch, ConsumerId, Protocol, Refusal, Response, Transmit};
 
 use super::Channel;
 use super::consumers::Consumer;
@@ -81,7 +81,7 @@ impl Channel {
                 cancel_ok(tag)
             }
             (Then::Got { no_ack }, Response::Got(got)) => {
-                self.on_got(got, no_ack, frame_bytes_max, out);
+                self.on_got(got, no_ack, frame_bytes_max, batch, out);
                 return Ok(());
             }
             _ => return Err(Fault::of(&Refusal::Internal, method)),
@@ -97,6 +97,7 @@ impl Channel {
         got: Option<Got>,
         no_ack: bool,
         frame_bytes_max: usize,
+        batch: &Batch<'_>,
         out: &mut Transmit,
     ) {
         let Some(got) = got else {
@@ -109,7 +110,8 @@ impl Channel {
         }
         let target = Target { channel: self.number, frame_bytes_max };
         let (tag, remaining) = (self.delivery_tag, got.remaining);
-        deliver::get_ok(out, target, tag, got.redelivered, remaining, &got.message);
+        let lost = deliver::get_ok(out, target, tag, got.redelivered, remaining, &got.message);
+        batch.note_lost(&got.message, Protocol::Amqp, lost);
     }
 }
 

@@ -11,7 +11,9 @@ mod methods;
 mod table;
 mod unsettled;
 
-use trivium_core::{Batch, Confirm, ConsumerId, Delivery, Draft, Message, Session, SessionId};
+use trivium_core::{
+    Batch, Confirm, ConsumerId, Delivery, Draft, Lost, Message, Session, SessionId,
+};
 use trivium_core::{Ticket, Transmit};
 
 pub(crate) use answers::Asked;
@@ -111,8 +113,8 @@ impl Channel {
         delivery: &Delivery,
         frame_bytes_max: usize,
         out: &mut Transmit,
-    ) {
-        let Some(consumer) = self.consumers.by_id(delivery.consumer) else { return };
+    ) -> Lost {
+        let Some(consumer) = self.consumers.by_id(delivery.consumer) else { return Lost::NONE };
         self.delivery_tag += 1;
         if !consumer.no_ack {
             self.unsettled.push(self.delivery_tag, delivery.delivery);
@@ -124,7 +126,7 @@ impl Channel {
             self.delivery_tag,
             delivery.redelivered,
             &delivery.message,
-        );
+        )
     }
 
     /// Publishes up to `through` are safe. Their tickets are the client's sequence numbers: only

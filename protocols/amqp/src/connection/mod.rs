@@ -20,8 +20,8 @@ mod handshake;
 use std::sync::Arc;
 
 use trivium_core::{
-    Adapter, Answer, Batch, Description, Event, Instant, Principal, Refusal, Request, Response,
-    SessionHandle, Transmit,
+    Adapter, Answer, Batch, Description, Event, Instant, Principal, Protocol, Refusal, Request,
+    Response, SessionHandle, Transmit,
 };
 
 use crate::Config;
@@ -182,12 +182,13 @@ impl Connection {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event, batch: &Batch<'_>) {
         let (out, frame_bytes_max) = (&mut self.out, self.frame_bytes_max);
         match event {
             Event::Delivery(delivery) => {
                 if let Some(channel) = self.channels.by_session(delivery.session) {
-                    channel.on_delivery(&delivery, frame_bytes_max, out);
+                    let lost = channel.on_delivery(&delivery, frame_bytes_max, out);
+                    batch.note_lost(&delivery.message, Protocol::Amqp, lost);
                 }
             }
             Event::Confirmed { session, through } => {
@@ -234,7 +235,7 @@ impl Adapter for Connection {
 
     fn handle_event(&mut self, event: Event, batch: &mut Batch<'_>) {
         self.now = batch.now();
-        self.on_event(event);
+        self.on_event(event, batch);
     }
 
     fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {

@@ -1,7 +1,7 @@
 //! Content on its way to the client: `basic.deliver`, `basic.get-ok` and `basic.return`, each with
 //! its header and body.
 
-use trivium_core::{Message, Protocol, Transmit};
+use trivium_core::{Field, Lost, Message, Protocol, Transmit};
 
 use crate::frame::{BODY, END, HEAD_BYTES, HEADER, METHOD, OVERHEAD_BYTES};
 use crate::properties::PropertyList;
@@ -9,6 +9,9 @@ use crate::translate;
 
 /// Class, weight and body size in front of the property list.
 const CONTENT_HEAD_BYTES: usize = 12;
+
+/// The longest routing key of `basic.deliver` (a shortstr).
+const KEY_BYTES_MAX: usize = 255;
 
 /// Where content goes, and how large its frames may be.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,7 @@ pub(crate) fn deliver(
     delivery_tag: u64,
     redelivered: bool,
     message: &Message,
-) {
+) -> Lost {
     let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
     // Numbers 4, three lengths 3, delivery tag 8, redelivered 1.
     let size = 16 + tag.len() + exchange.len() + key.len();
@@ -41,7 +44,7 @@ pub(crate) fn deliver(
     short_string(out, key);
     out.bytes.push(END);
     out.end_frame();
-    content(out, target, message);
+    content(out, target, message)
 }
 
 /// Appends `basic.get-ok` with its content; `remaining` is what the queue still has ready.
@@ -52,7 +55,7 @@ pub(crate) fn get_ok(
     redelivered: bool,
     remaining: u64,
     message: &Message,
-) {
+) -> Lost {
     let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
     // Numbers 4, delivery tag 8, redelivered 1, two lengths 2, message count 4.
     frame_head(out, METHOD, target.channel, 19 + exchange.len() + key.len());
@@ -65,7 +68,7 @@ pub(crate) fn get_ok(
     out.bytes.extend_from_slice(&remaining.to_be_bytes());
     out.bytes.push(END);
     out.end_frame();
-    content(out, target, message);
+    content(out, target, message)
 }
 
 /// Appends `basic.return` 312 with its content: no queue took a mandatory message.
@@ -79,12 +82,13 @@ pub(crate) fn unroutable(out: &mut Transmit, target: Target, message: &Message) 
     short_string(out, key);
     out.bytes.push(END);
     out.end_frame();
-    content(out, target, message);
+    // It goes back to where it came from, in its own protocol.
+    let _: Lost = content(out, target, message);
 }
 
 /// Content header and body frames. A body is split where the client's frames end; an empty one has
-/// no frame at all.
-fn content(out: &mut Transmit, target: Target, message: &Message) {
+/// no frame at all. Returns what the message lost.
+fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
     let body = message.body();
     let payload_max = target.frame_bytes_max - OVERHEAD_BYTES;
     let start = out.bytes.len();
@@ -92,11 +96,13 @@ fn content(out: &mut Transmit, target: Target, message: &Message) {
     out.bytes.extend_from_slice(&[0, 60, 0, 0]);
     out.bytes.extend_from_slice(&(body.len() as u64).to_be_bytes());
     let list_start = out.bytes.len();
+    let mut lost = Lost::NONE;
     match message.wire(Protocol::Amqp) {
         Some(wire) => out.bytes.extend_from_slice(wire),
-        None => translate::write(message.properties(), &mut out.bytes),
+        None => lost = translate::write(message.properties(), &mut out.bytes),
     }
     if CONTENT_HEAD_BYTES + out.bytes.len() - list_start > payload_max {
+        lost.note(Field::Header);
         drop_headers(&mut out.bytes, list_start);
     }
     let size = out.bytes.len() - start - HEAD_BYTES;
@@ -109,6 +115,8 @@ fn content(out: &mut Transmit, target: Target, message: &Message) {
         out.bytes.push(END);
         out.end_frame();
     }
+    lost.unless(message.routing_key_bytes().len() <= KEY_BYTES_MAX, Field::Address);
+    lost
 }
 
 /// A content header cannot be split. When the client tuned its frames below the publisher's and
@@ -140,10 +148,9 @@ fn short_string(out: &mut Transmit, octets: &[u8]) {
 
 /// A routing key of another protocol may be longer than a shortstr: its leading words that fit.
 fn short_key(key: &[u8]) -> &[u8] {
-    const MAX: usize = 255;
-    if key.len() <= MAX {
+    if key.len() <= KEY_BYTES_MAX {
         return key;
     }
-    let end = memchr::memrchr(b'.', &key[..=MAX]).unwrap_or(0);
+    let end = memchr::memrchr(b'.', &key[..=KEY_BYTES_MAX]).unwrap_or(0);
     &key[..end]
 }

@@ -4,7 +4,7 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame}
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic};
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 use proptest::prelude::*;
-use trivium_core::{Body, ConnectionId, Draft, Message, Outcome, Transmit};
+use trivium_core::{Body, ConnectionId, Draft, Lost, Message, Outcome, Transmit};
 
 use super::deliver::{self, Target};
 use super::publish;
@@ -140,7 +140,9 @@ proptest! {
         let content = content(channel, &properties, &body, 4088);
 
         let mut out = Transmit { marks_frames: true, ..Transmit::default() };
-        deliver::deliver(&mut out, target, tag.as_str(), delivery_tag, redelivered, &message);
+        let lost =
+            deliver::deliver(&mut out, target, tag.as_str(), delivery_tag, redelivered, &message);
+        prop_assert_eq!(lost, Lost::NONE);
         let deliver = basic::Deliver {
             consumer_tag: tag,
             delivery_tag,
@@ -155,7 +157,8 @@ proptest! {
         prop_assert_eq!(out.frame_ends.last(), Some(&expected.len()));
 
         let mut out = Transmit::default();
-        deliver::get_ok(&mut out, target, delivery_tag, redelivered, 7, &message);
+        let lost = deliver::get_ok(&mut out, target, delivery_tag, redelivered, 7, &message);
+        prop_assert_eq!(lost, Lost::NONE);
         let got = basic::GetOk {
             delivery_tag,
             redelivered,

@@ -245,7 +245,7 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
-        let consumer = self.subscribing.on_answer(answer, out)?;
+        let consumer = self.subscribing.on_answer(answer, batch, out)?;
         for delivery in std::mem::take(&mut self.held) {
             self.on_delivery(&delivery, batch, out);
         }

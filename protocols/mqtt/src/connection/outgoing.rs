@@ -1,7 +1,7 @@
 //! What a client receives through its session's queue, and its PUBACKs.
 
 use trivium_core::{
-    Batch, ConnectionId, Delivery, DeliveryId, Message, Outcome, Protocol, Session, Transmit,
+    Batch, ConnectionId, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
 };
 
 use crate::Config;
@@ -79,16 +79,24 @@ impl Outgoing {
             packet_id,
             subscription_ids: &matched.ids,
         };
-        let is_sent = self.write(envelope, &delivery.message, out);
+        let mut lost = Lost::NONE;
+        let is_sent = self.write(envelope, &delivery.message, out, &mut lost);
+        batch.note_lost(&delivery.message, Protocol::Mqtt, lost);
         if !is_sent || qos == 0 {
             self.give_back_id(packet_id);
             batch.settle(session, delivery.delivery, Outcome::Accepted);
         }
     }
 
-    fn write(&self, envelope: Envelope<'_>, message: &Message, out: &mut Transmit) -> bool {
+    fn write(
+        &self,
+        envelope: Envelope<'_>,
+        message: &Message,
+        out: &mut Transmit,
+        lost: &mut Lost,
+    ) -> bool {
         let start = out.bytes.len();
-        let is_written = envelope.write(message, &mut out.bytes);
+        let is_written = envelope.write(message, &mut out.bytes, lost);
         if out.bytes.len() - start > self.packet_bytes_max {
             out.bytes.truncate(start);
             return false;

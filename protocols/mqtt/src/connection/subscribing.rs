@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use trivium_core::address::Pattern;
 use trivium_core::control::{Answer, Request, Response, Subscription};
-use trivium_core::{ConsumerId, Message, Refusal, Transmit};
+use trivium_core::{Batch, ConsumerId, Lost, Message, Protocol, Refusal, Transmit};
 
 use super::End;
 use crate::ReasonCode;
@@ -189,6 +189,7 @@ impl Subscribing {
     pub(super) fn on_answer(
         &mut self,
         answer: Answer,
+        batch: &Batch<'_>,
         out: &mut Transmit,
     ) -> Result<Option<ConsumerId>, End> {
         match (self.pending.take(), answer) {
@@ -198,7 +199,7 @@ impl Subscribing {
                 Ok(Response::Subscribed { consumer, retained }),
             ) => {
                 self.write_suback(packet_id, &codes, out)?;
-                self.on_subscribed(asked, &retained, out);
+                self.on_subscribed(asked, &retained, batch, out);
                 Ok(consumer)
             }
             (Some(Pending::Subscribe { packet_id, mut codes, asked }), Err(refusal)) => {
@@ -228,19 +229,25 @@ impl Subscribing {
     }
 
     /// `retained` has one list for each fire-and-forget filter that wanted them.
-    fn on_subscribed(&mut self, asked: Vec<Asked>, retained: &[Vec<Message>], out: &mut Transmit) {
+    fn on_subscribed(
+        &mut self,
+        asked: Vec<Asked>,
+        retained: &[Vec<Message>],
+        batch: &Batch<'_>,
+        out: &mut Transmit,
+    ) {
         let mut retained = retained.iter();
         for asked in asked {
             if asked.filter.is_fire_and_forget && asked.wants_retained {
                 for message in retained.next().into_iter().flatten() {
-                    self.write_retained(message, out);
+                    self.write_retained(message, batch, out);
                 }
             }
             self.subscriptions.insert(asked.text, asked.filter);
         }
     }
 
-    fn write_retained(&self, message: &Message, out: &mut Transmit) {
+    fn write_retained(&self, message: &Message, batch: &Batch<'_>, out: &mut Transmit) {
         let envelope = Envelope {
             version: self.version,
             qos: 0,
@@ -248,9 +255,11 @@ impl Subscribing {
             packet_id: 0,
             subscription_ids: &[],
         };
-        if envelope.write(message, &mut out.bytes) {
+        let mut lost = Lost::NONE;
+        if envelope.write(message, &mut out.bytes, &mut lost) {
             out.end_frame();
         }
+        batch.note_lost(message, Protocol::Mqtt, lost);
     }
 
     fn write_suback(

@@ -5,7 +5,7 @@ use super::*;
 fn block(properties: &Properties) -> Vec<u8> {
     let mut wire = Vec::new();
     write_wire_head(properties.qos.unwrap_or_default(), Version::V5, &mut wire);
-    write_block(properties, &mut wire);
+    let _: Lost = write_block(properties, &mut wire);
     wire
 }
 
@@ -76,4 +76,18 @@ fn damaged_records_do_not_panic() {
         drop(PROPERTY_CODEC.decode(wire));
     }
     assert_eq!(PROPERTY_CODEC.decode(b"\x01").qos, Some(1));
+}
+
+#[test]
+fn what_mqtt_cannot_say_is_named() {
+    let lost = |properties: Properties| {
+        write_block(&properties, &mut Vec::new()).fields().collect::<Vec<_>>()
+    };
+    let table = Table(vec![("t".into(), Value::Table(Table::default()))]);
+    assert_eq!(lost(Properties { headers: table, ..Properties::default() }), [Field::Header]);
+    let content_type = Some("a\0b".to_owned());
+    assert_eq!(lost(Properties { content_type, ..Properties::default() }), [Field::ContentType]);
+    let reply_to = Some(ReplyTo::Topic(String::new()));
+    assert_eq!(lost(Properties { reply_to, ..Properties::default() }), [Field::ReplyTo]);
+    assert_eq!(lost(Properties::default()), []);
 }

@@ -76,7 +76,8 @@ impl Connection {
             block
         } else {
             self.scratch.clear();
-            properties::encode(message.properties(), &mut self.scratch);
+            let lost = properties::encode(message.properties(), &mut self.scratch);
+            batch.note_lost(message, Protocol::Stomp, lost);
             &self.scratch
         };
         let out = &mut self.output.bytes;
