@@ -35,9 +35,9 @@ pub(crate) fn write(properties: &Properties, out: &mut Vec<u8>) -> Lost {
     list.text(Property::Kind, properties.kind.as_deref());
     list.text(Property::UserId, properties.user_id.as_deref());
     list.text(Property::AppId, properties.app_id.as_deref());
-    let (flags, lost) = (list.flags.to_be_bytes(), list.lost);
+    let (flags, result) = (list.flags.to_be_bytes(), list.lost);
     out[start..start + 2].copy_from_slice(&flags);
-    lost
+    result
 }
 
 /// A list that is being appended, its properties in the order of their flags.

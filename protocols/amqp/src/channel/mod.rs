@@ -153,8 +153,8 @@ impl Channel {
         message: &Message,
         frame_bytes_max: usize,
         out: &mut Transmit,
-    ) {
-        deliver::unroutable(out, Target { channel: self.number, frame_bytes_max }, message);
+    ) -> Lost {
+        deliver::unroutable(out, Target { channel: self.number, frame_bytes_max }, message)
     }
 
     /// The queue under a consumer is gone. Returns the consumer's tag.

@@ -203,7 +203,8 @@ impl Connection {
             }
             Event::Returned { session, message } => {
                 if let Some(channel) = self.channels.by_session(session) {
-                    channel.on_returned(&message, frame_bytes_max, out);
+                    let lost = channel.on_returned(&message, frame_bytes_max, out);
+                    batch.note_lost(&message, Protocol::Amqp, lost);
                 }
             }
             Event::Cancelled { session, consumer } => {

@@ -72,7 +72,7 @@ pub(crate) fn get_ok(
 }
 
 /// Appends `basic.return` 312 with its content: no queue took a mandatory message.
-pub(crate) fn unroutable(out: &mut Transmit, target: Target, message: &Message) {
+pub(crate) fn unroutable(out: &mut Transmit, target: Target, message: &Message) -> Lost {
     const NO_ROUTE: &[u8] = b"\0\x3C\0\x32\x01\x38\x08NO_ROUTE";
     let (exchange, key) = (message.exchange_bytes(), short_key(message.routing_key_bytes()));
     let size = NO_ROUTE.len() + 2 + exchange.len() + key.len();
@@ -82,8 +82,7 @@ pub(crate) fn unroutable(out: &mut Transmit, target: Target, message: &Message) 
     short_string(out, key);
     out.bytes.push(END);
     out.end_frame();
-    // It goes back to where it came from, in its own protocol.
-    let _: Lost = content(out, target, message);
+    content(out, target, message)
 }
 
 /// Content header and body frames. A body is split where the client's frames end; an empty one has

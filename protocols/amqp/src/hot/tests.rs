@@ -171,7 +171,7 @@ proptest! {
         prop_assert_eq!(&out.bytes, &expected);
 
         let mut out = Transmit::default();
-        deliver::unroutable(&mut out, target, &message);
+        prop_assert_eq!(deliver::unroutable(&mut out, target, &message), Lost::NONE);
         let reply_text = "NO_ROUTE".into();
         let back = basic::Return { reply_code: 312, reply_text, exchange, routing_key };
         let mut expected = method(channel, basic::AMQPMethod::Return(back));
