@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # the suites use what is set here
 # Runs the cases of a suite of command-line clients. Sourced by the suites beside it.
 #
 # A case is a function whose name begins with case_; it fails by a non-zero status. Each runs in
@@ -39,6 +41,8 @@ run_cases() {
         scratch=$(mktemp -d)
         started=$(date +%s%N)
         ( set -eu; cd "$scratch"; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT; "$name" ) >"$scratch.log" 2>&1
+        # Not `if ( ... )`: there errexit would be off inside.
+        # shellcheck disable=SC2181
         if [ $? -eq 0 ]; then
             took=$(( ($(date +%s%N) - started) / 10000000 ))
             printf 'PASS %s %s (%d.%02d s)\n' "$suite" "${name#case_}" $((took / 100)) $((took % 100))
