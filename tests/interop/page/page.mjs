@@ -1,5 +1,8 @@
 // A person at the page, a device and a service: everybody hears the others, through a real gateway.
 
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
 import amqplib from "amqplib";
 import mqtt from "mqtt";
 
@@ -17,7 +20,13 @@ const url = await (async () => {
   return `http://localhost:${server.address().port}/`;
 })();
 
-const amqp = () => amqplib.connect(`amqp://guest:guest@127.0.0.1:${gateway.ports.amqp}`);
+async function amqp() {
+  const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${gateway.ports.amqp}`);
+  // Of a case that failed it is still open when the gateway is killed.
+  connection.on("error", () => {});
+  return connection;
+}
+
 const device = () => mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.ports.mqtt}`, { protocolVersion: 5, username: "guest", password: "guest" });
 
 async function loggedIn(options) {
@@ -50,6 +59,7 @@ const taken = (page) => page.getByText("Taken by the broker at").waitFor();
 async function properties(shown) {
   await shown.locator("summary").click();
   const list = shown.locator(".properties");
+  await list.waitFor();
   const [names, values] = [await list.locator("dt").allTextContents(), await list.locator("dd").allTextContents()];
   return Object.fromEntries(names.map((name, index) => [name, values[index]]));
 }
@@ -136,6 +146,17 @@ test("two_tabs_a_service_and_a_device", async () => {
   equal(await one.locator(".message", { hasText: "after the end" }).count(), 0, "after unsubscribing");
   await client.endAsync();
   await connection.close();
+});
+
+test("the_command_for_a_device_works_as_copied", async () => {
+  const root = unique("it's");
+  const page = await loggedIn({ permissions: ["clipboard-read", "clipboard-write"] });
+  await listen(page, `${root}/+`);
+  await page.getByRole("button", { name: "Copy the mosquitto_pub command" }).click();
+  await page.getByRole("button", { name: "Copy the mosquitto_pub command" }).getByText("Copied").waitFor();
+  const command = await page.evaluate(() => navigator.clipboard.readText());
+  await promisify(execFile)("sh", ["-c", `${command} -p ${gateway.ports.mqtt}`]);
+  equal(await (await message(page, "celsius")).locator(".destination").textContent(), `/topic/${root}.kitchen`, "destination");
 });
 
 test("queues_both_ways", async () => {
