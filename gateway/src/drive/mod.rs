@@ -180,8 +180,8 @@ impl<T: Transport> Drive<T> {
         if !self.is_watching {
             self.is_watching = true;
             self.timer.waker.register(cx.waker());
-            // Already draining or not is looked up in `drain`.
-            let _: Poll<()> = self.drained.as_mut().poll(cx);
+            let is_late = self.drained.as_mut().poll(cx).is_ready();
+            debug_assert!(!is_late || self.shared.is_draining(), "the flag precedes the token");
         }
         for _ in 0..READS_PER_TURN {
             if self.ending.is_some() {
