@@ -20,7 +20,7 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// is lost, until it is done or the broker refuses something.
 ///
 /// The broker is where `AMQP_URL` says, else on this machine.
-pub async fn stay_connected<T>(work: impl AsyncFn(Channel) -> lapin::Result<T>) -> Result<T> {
+pub async fn stay_connected<T>(work: impl AsyncFn(&Channel) -> lapin::Result<T>) -> Result<T> {
     let url = env::var("AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@localhost:5672/".into());
     let mut uri: AMQPUri = url.parse()?;
     if uri.vhost.is_empty() {
@@ -31,7 +31,8 @@ pub async fn stay_connected<T>(work: impl AsyncFn(Channel) -> lapin::Result<T>) 
         let attempt = async {
             let connection =
                 Connection::connect_uri(uri.clone(), ConnectionProperties::default()).await?;
-            let done = work(connection.create_channel().await?).await?;
+            let channel = connection.create_channel().await?;
+            let done = work(&channel).await?;
             connection.close(200, "goodbye".into()).await?;
             Ok(done)
         };

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "this is a program for a terminal")]
 
 use std::cell::Cell;
+use std::process::ExitCode;
 
 use futures_util::StreamExt;
 use lapin::options::{
@@ -29,18 +30,28 @@ const WINDOW: usize = 100;
 const PERSISTENT: u8 = 2;
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["place", count] => {
             let count = count.parse()?;
             // Outside the closure: what was confirmed before the connection broke is done.
             let confirmed = Cell::new(0);
-            stay_connected(async |channel| place(&channel, count, &confirmed).await).await?;
+            stay_connected(async |channel| place(channel, count, &confirmed).await).await?;
             println!("{count} orders confirmed");
             Ok(())
         }
-        ["ship"] => stay_connected(async |channel| ship(&channel).await).await,
+        ["ship"] => stay_connected(ship).await,
         _ => Err("usage: orders place COUNT | ship".into()),
     }
 }

@@ -11,6 +11,7 @@
 
 #![allow(clippy::print_stdout, reason = "this is a program for a terminal")]
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -29,10 +30,20 @@ use trivium_examples::{Result, mqtt_options, stay_connected};
 const WANTED_CELSIUS: (f64, f64) = (20.0, 21.0);
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["control"] => stay_connected(async |channel| control(&channel).await).await,
+        ["control"] => stay_connected(control).await,
         ["room", name] => room(name).await,
         _ => Err("usage: thermostat control | room NAME".into()),
     }
