@@ -159,6 +159,7 @@ impl<'a> Batch<'a> {
         let retain = draft.retain && draft.exchange == TOPIC_EXCHANGE;
         let ticket = (confirm == Confirm::Wanted).then(|| Ticket(session.last_ticket.0 + 1));
         session.last_ticket = ticket.unwrap_or(session.last_ticket);
+        counts.published_confirm += u64::from(ticket.is_some());
         let published = Published { ticket: session.last_ticket, routed };
         if !routed && ticket.is_none() && !draft.mandatory && !retain {
             counts.unroutable_dropped += 1;

@@ -48,7 +48,8 @@ pub struct Broker {
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicI64,
-    pub(crate) sessions: AtomicI64,
+    /// In the order of [`Protocol::index`].
+    pub(crate) sessions: [AtomicI64; 3],
 }
 
 /// One per thread of the gateway: route cache and scratch.
@@ -64,8 +65,9 @@ pub struct Totals {
     pub counts: [Counts; 3],
     /// Connections past their handshake.
     pub connections: u64,
-    /// Sessions (AMQP channels, MQTT clients, STOMP connections) open.
-    pub sessions: u64,
+    /// Sessions (AMQP channels, MQTT clients, STOMP connections) open, in the order of
+    /// [`Protocol::index`].
+    pub sessions: [u64; 3],
     /// Queues.
     pub queues: u64,
     /// Exchanges.
@@ -204,7 +206,7 @@ impl Broker {
             counts: self.counters.read(),
             losses: self.losses.read(),
             connections: count(&self.gauges.connections),
-            sessions: count(&self.gauges.sessions),
+            sessions: std::array::from_fn(|index| count(&self.gauges.sessions[index])),
             ..Totals::default()
         };
         let vhosts: Vec<_> = {
@@ -375,9 +377,9 @@ impl Broker {
     fn decide(&self, session: &Arc<SessionShared>, events: &mut Vec<Event>, effects: &mut Effects) {
         // Under the session's lock up to the push, so that two threads cannot swap two runs.
         let mut confirms = session.confirms();
-        let runs = confirms.decide(session.id(), self.log.durable(), events);
+        let (runs, confirmed) = confirms.decide(session.id(), self.log.durable(), events);
         if runs > 0 {
-            effects.counters.of(session.protocol()).confirmed += runs as u64;
+            effects.counters.of(session.protocol()).confirmed += confirmed;
             session.outbox().push(events, runs * Outbox::delivery_cost(0));
             effects.touch(session.outbox());
         }

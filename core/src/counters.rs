@@ -33,6 +33,8 @@ counters! {
     published,
     /// Bytes of their bodies.
     published_bytes,
+    /// Of `published`, those whose publisher wants to hear that they are safe.
+    published_confirm,
     /// Publishes that were confirmed.
     confirmed,
     /// Publishes that no queue and no subscriber took, and that were dropped.
@@ -43,8 +45,12 @@ counters! {
     delivered,
     /// Messages delivered to consumers that do not, fire-and-forget subscribers included.
     delivered_no_ack,
-    /// Messages taken one by one.
+    /// Messages taken one by one and to be acknowledged.
     gotten,
+    /// Messages taken one by one that need no acknowledgement.
+    gotten_no_ack,
+    /// Looks for a message that found none.
+    get_empty,
     /// Deliveries of messages delivered before.
     redelivered,
     /// Deliveries accepted.

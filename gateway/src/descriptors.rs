@@ -25,6 +25,14 @@ pub(crate) fn raise() -> Option<u64> {
     Some(limit.rlim_cur)
 }
 
+/// The soft limit of open files now; 0 when the system does not say.
+pub(crate) fn limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one `rlimit` to a pointer to one, which outlives it.
+    let is_said = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if is_said { limit.rlim_cur } else { 0 }
+}
+
 /// As many of `wanted` connections as `descriptors` allow, at least one.
 #[must_use]
 pub(crate) fn clamp(wanted: u32, descriptors: Option<u64>) -> u32 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use sd_notify::NotifyState;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -95,12 +96,13 @@ impl Gateway {
             running.addresses.insert(door, addresses);
         }
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        tell_supervisor(&[NotifyState::Ready]);
         Ok(running)
     }
 }
 
 /// One accept stack a door; they share the slots for connections.
-struct Stacks([Accept<TcpStream>; 4]);
+struct Stacks([Accept<TcpStream>; Door::ALL.len()]);
 
 impl Stacks {
     fn new(shared: &Arc<Shared>, telemetry: Arc<Telemetry>, config: &Config) -> Self {
@@ -123,14 +125,22 @@ impl Stacks {
             let serve = service_fn(move |upgraded| http::serve_websocket(upgraded, shared.clone()));
             accept::stack(serve, slots.clone(), counters.clone())
         };
-        let router = http::router(shared.clone(), telemetry, config.http.clone(), websocket);
-        let http = {
+        let http = |router: axum::Router| {
             let shared = shared.clone();
             let serve =
                 service_fn(move |accepted| http::serve(accepted, router.clone(), shared.clone()));
             accept::stack(serve, slots.clone(), counters.clone())
         };
-        Self([tcp(Protocol::Amqp), tcp(Protocol::Mqtt), tcp(Protocol::Stomp), http])
+        let rules = || config.http.clone();
+        let scraped = http::metrics_router(telemetry.clone(), rules());
+        let router = http::router(shared.clone(), telemetry, rules(), websocket);
+        Self([
+            tcp(Protocol::Amqp),
+            tcp(Protocol::Mqtt),
+            tcp(Protocol::Stomp),
+            http(router),
+            http(scraped),
+        ])
     }
 
     fn of(&self, door: Door) -> Accept<TcpStream> {
@@ -140,7 +150,7 @@ impl Stacks {
 
 impl Running {
     /// Where a client on this machine reaches the listener called `name` (`amqp`, `mqtt`, `stomp`,
-    /// `http`), with its real port; `None` when it is off.
+    /// `http`, `prometheus`), with its real port; `None` when it is off.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         let addresses = self.addresses.get(&Door::named(name)?)?;
@@ -171,6 +181,7 @@ impl Running {
     /// Drains and stops. Returns once every client has left, and after `limits.shutdown_timeout_ms`
     /// at the latest; whether all had left by themselves.
     pub async fn shutdown(self) -> bool {
+        tell_supervisor(&[NotifyState::Stopping]);
         self.begin_shutdown();
         let patience = self.shared.limits.shutdown_timeout + DRAIN_SLACK;
         let has_ended = timeout(patience, self.shared.tasks.wait()).await.is_ok();
@@ -234,6 +245,13 @@ fn tell_storage(storage: &Storage) {
             "the data directory is not used yet: everything is kept in memory only; a restart \
              loses it"
         ),
+    }
+}
+
+/// Tells systemd (`Type=notify`) how far we are; nobody listens where `NOTIFY_SOCKET` is not set.
+fn tell_supervisor(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "the service supervisor cannot be told");
     }
 }
 

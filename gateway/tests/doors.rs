@@ -53,7 +53,11 @@ async fn upgrade(
 }
 
 async fn get(running: &Running, path: &str, host: &str) -> String {
-    let mut socket = TcpStream::connect(address(running, "http")).await.unwrap();
+    get_from(running.address("http"), path, host).await
+}
+
+async fn get_from(address: Option<SocketAddr>, path: &str, host: &str) -> String {
+    let mut socket = TcpStream::connect(address.expect("it is open")).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -109,8 +113,26 @@ async fn a_device_reaches_a_browser() {
     assert!(binary.into_data().ends_with(b"\n\n\xff\0\0"));
 
     let metrics = get(&running, "/metrics", "localhost").await;
-    assert!(metrics.contains("trivium_messages_published_total{protocol=\"mqtt\"} 2"), "{metrics}");
+    let received = "rabbitmq_global_messages_received_total{protocol=\"mqtt\"} 2";
+    assert!(metrics.contains(received), "{metrics}");
     assert!(metrics.contains("trivium_connections_open{protocol=\"stomp\"} 1"), "{metrics}");
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_may_load_nothing_from_elsewhere_and_prometheus_has_a_door_of_its_own() {
+    let running = start("").await;
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript")] {
+        let page = get(&running, path, "localhost").await;
+        assert!(page.starts_with("HTTP/1.1 200"), "{path}: {page}");
+        assert!(page.contains(&format!("content-type: {kind}")), "{path}: {page}");
+        assert!(page.contains("content-security-policy: default-src 'none'"), "{path}: {page}");
+        assert!(page.contains("x-content-type-options: nosniff"), "{path}: {page}");
+    }
+    let scraped = get_from(running.address("prometheus"), "/metrics", "localhost").await;
+    assert!(scraped.contains("rabbitmq_connections 0"), "{scraped}");
+    let nothing_else = get_from(running.address("prometheus"), "/", "localhost").await;
+    assert!(nothing_else.starts_with("HTTP/1.1 404"), "{nothing_else}");
     running.shutdown().await;
 }
 

@@ -278,7 +278,10 @@ impl State {
             self.getters.push(waker.clone());
             return Poll::Pending;
         }
-        let Some((entry, message)) = self.ready.pop() else { return Poll::Ready(None) };
+        let Some((entry, message)) = self.ready.pop() else {
+            effects.counters.of(session.protocol()).get_empty += 1;
+            return Poll::Ready(None);
+        };
         let redelivered = entry.attempts > 0;
         let delivery = if let Some(queue_index) = queue_index {
             let place = self.getter(session, queue_index);
@@ -290,7 +293,11 @@ impl State {
             (u32::MAX, 0)
         };
         let counts = effects.counters.of(session.protocol());
-        counts.gotten += 1;
+        if queue_index.is_some() {
+            counts.gotten += 1;
+        } else {
+            counts.gotten_no_ack += 1;
+        }
         counts.redelivered += u64::from(redelivered);
         let remaining = self.ready.len();
         Poll::Ready(Some(Taken { delivery, message, redelivered, remaining }))

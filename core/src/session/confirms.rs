@@ -19,6 +19,8 @@ enum Fate {
 pub(crate) struct Confirms {
     /// Runs that share a fate, by their last ticket.
     waiting: VecDeque<(Ticket, Fate)>,
+    /// The last ticket that was confirmed or refused.
+    decided: Ticket,
     /// Whether the broker's list of sessions that wait has it.
     pub(crate) is_listed: bool,
 }
@@ -39,21 +41,24 @@ impl Confirms {
     }
 
     /// Moves what is decided at a log durable up to `durable` into `events`. Returns how many
-    /// runs that were.
+    /// events that were, and how many publishes are confirmed.
     pub(crate) fn decide(
         &mut self,
         session: SessionId,
         durable: u64,
         events: &mut Vec<Event>,
-    ) -> usize {
-        let before = events.len();
+    ) -> (usize, u64) {
+        let (before, first) = (events.len(), self.decided.0);
+        let mut refused = 0;
         let mut through = None;
         let decided = |(_, fate): &mut (Ticket, Fate)| match fate {
             Fate::SafeAt(position) => *position <= durable,
             Fate::Refused => true,
         };
         while let Some((ticket, fate)) = self.waiting.pop_front_if(decided) {
+            self.decided = ticket;
             if fate == Fate::Refused {
+                refused += 1;
                 let confirmed = through.take();
                 events.extend(confirmed.map(|through| Event::Confirmed { session, through }));
                 let because = Box::new(Refusal::Internal);
@@ -63,7 +68,7 @@ impl Confirms {
             }
         }
         events.extend(through.map(|through| Event::Confirmed { session, through }));
-        events.len() - before
+        (events.len() - before, self.decided.0 - first - refused)
     }
 
     /// Whether anything waits.
@@ -107,5 +112,10 @@ mod tests {
         confirms.refuse(Ticket(3));
         confirms.wait(Ticket(4), 0);
         assert_eq!(decide(&mut confirms, 0), [(2, true), (3, false), (4, true)]);
+        for ticket in 5..8 {
+            confirms.wait(Ticket(ticket), 0);
+        }
+        let counts = confirms.decide(SessionId::default(), 0, &mut Vec::new());
+        assert_eq!(counts, (1, 3), "one event for three publishes");
     }
 }

@@ -78,7 +78,8 @@ impl Connection {
     #[must_use]
     pub fn session(&self, label: u16) -> Session {
         let epoch = self.shared.next_epoch.fetch_add(1, Ordering::Relaxed);
-        self.shared.broker.gauges.sessions.fetch_add(1, Ordering::Relaxed);
+        self.shared.broker.gauges.sessions[self.shared.protocol.index()]
+            .fetch_add(1, Ordering::Relaxed);
         Session {
             shared: Arc::new(SessionShared {
                 id: SessionId { label, epoch },
@@ -208,7 +209,8 @@ impl Drop for Session {
         let mut effects = Effects::default();
         connection.broker.end_session(&self.shared, &mut effects);
         connection.broker.finish(&mut effects);
-        connection.broker.gauges.sessions.fetch_sub(1, Ordering::Relaxed);
+        connection.broker.gauges.sessions[connection.protocol.index()]
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

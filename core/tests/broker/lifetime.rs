@@ -74,12 +74,12 @@ fn totals_return_to_nothing() {
     peer.consume(Consume { queue: "q".into(), ..Consume::default() });
     peer.publish("", "q", "unsettled");
     let during = broker.totals();
-    assert_eq!((during.connections, during.sessions, during.queues), (1, 1, 1));
+    assert_eq!((during.connections, during.sessions, during.queues), (1, [1, 0, 0], 1));
     assert_eq!((during.consumers, during.unsettled), (1, 1));
     drop(peer);
     while broker.tick(trivium_core::Instant::START, 100) {}
     let after = broker.totals();
-    assert_eq!((after.connections, after.sessions, after.queues), (0, 0, 0));
+    assert_eq!((after.connections, after.sessions, after.queues), (0, [0; 3], 0));
     assert_eq!((after.consumers, after.unsettled, after.ready), (0, 0, 0));
     assert_eq!(after.exchanges, before.exchanges);
 }

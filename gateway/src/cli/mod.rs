@@ -59,7 +59,7 @@ pub struct Arguments {
 
 fn parse_listen(text: &str) -> Result<(Door, String), String> {
     let (name, address) = text.split_once('=').ok_or("must be NAME=ADDRESS or NAME=off")?;
-    let door = Door::named(name).ok_or("NAME must be amqp, mqtt, stomp or http")?;
+    let door = Door::named(name).ok_or("NAME must be amqp, mqtt, stomp, http or prometheus")?;
     Bind::parse(address).ok_or("ADDRESS must be off, PORT, :PORT, localhost:PORT or IP:PORT")?;
     Ok((door, address.to_owned()))
 }

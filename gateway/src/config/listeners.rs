@@ -18,11 +18,13 @@ pub enum Door {
     Stomp,
     /// HTTP and WebSocket.
     Http,
+    /// Metrics alone, where RabbitMQ's scrape configurations look.
+    Prometheus,
 }
 
 impl Door {
     /// Every door, in the order in which they are opened and printed.
-    pub const ALL: [Self; 4] = [Self::Amqp, Self::Mqtt, Self::Stomp, Self::Http];
+    pub const ALL: [Self; 5] = [Self::Amqp, Self::Mqtt, Self::Stomp, Self::Http, Self::Prometheus];
 
     /// As configuration, log and metrics write it.
     pub const fn name(self) -> &'static str {
@@ -31,7 +33,13 @@ impl Door {
             Self::Mqtt => "mqtt",
             Self::Stomp => "stomp",
             Self::Http => "http",
+            Self::Prometheus => "prometheus",
         }
+    }
+
+    /// Whether it answers during the drain: health checks and scrapes do not end with the clients.
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Prometheus)
     }
 
     /// The door called `name`.
@@ -52,12 +60,20 @@ pub struct RawListeners {
     pub stomp: String,
     /// HTTP and WebSocket.
     pub http: String,
+    /// Metrics alone.
+    pub prometheus: String,
 }
 
 impl Default for RawListeners {
     fn default() -> Self {
         let port = |port: &str| format!(":{port}");
-        Self { amqp: port("5672"), mqtt: port("1883"), stomp: port("61613"), http: port("15672") }
+        Self {
+            amqp: port("5672"),
+            mqtt: port("1883"),
+            stomp: port("61613"),
+            http: port("15672"),
+            prometheus: "off".to_owned(),
+        }
     }
 }
 
@@ -65,7 +81,7 @@ impl RawListeners {
     /// Every door on 127.0.0.1, at any free port: for tests.
     pub fn any_loopback_port() -> Self {
         let any = || "127.0.0.1:0".to_owned();
-        Self { amqp: any(), mqtt: any(), stomp: any(), http: any() }
+        Self { amqp: any(), mqtt: any(), stomp: any(), http: any(), prometheus: any() }
     }
 
     /// What is written for `door`.
@@ -75,6 +91,7 @@ impl RawListeners {
             Door::Mqtt => &mut self.mqtt,
             Door::Stomp => &mut self.stomp,
             Door::Http => &mut self.http,
+            Door::Prometheus => &mut self.prometheus,
         }
     }
 }
@@ -130,7 +147,7 @@ fn parse_port(text: &str) -> Option<u16> {
 
 /// `[listeners]`, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listeners([Bind; 4]);
+pub struct Listeners([Bind; Door::ALL.len()]);
 
 impl Listeners {
     /// Where `door` is open.
@@ -143,7 +160,7 @@ impl TryFrom<RawListeners> for Listeners {
     type Error = Invalid;
 
     fn try_from(mut raw: RawListeners) -> Result<Self, Invalid> {
-        let mut binds = [Bind::Off; 4];
+        let mut binds = [Bind::Off; Door::ALL.len()];
         for door in Door::ALL {
             let text = raw.of(door);
             let key = || format!("listeners.{}", door.name());

@@ -57,6 +57,9 @@ where
             let counters = counters.of(protocol);
             counters.requests.fetch_add(1, Ordering::Relaxed);
             match &answer {
+                Ok(Response::LoggedIn(_)) => {
+                    counters.logins_accepted.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok(_) => {}
                 Err(Refusal::LoginRefused { .. }) => {
                     counters.logins_refused.fetch_add(1, Ordering::Relaxed);

@@ -138,8 +138,7 @@ impl<T: Transport> Drive<T> {
         if ending.is_closed && self.poll_linger(cx, scratch).is_ready() {
             return Poll::Ready(self.finish());
         }
-        let cut_at = self.ending.as_ref().map(|ending| ending.cut_at);
-        self.shared.clock.arm(&self.timer, cut_at.unwrap_or_default());
+        self.arm(cx, self.ending.as_ref().map(|ending| ending.cut_at));
         Poll::Pending
     }
 

@@ -49,9 +49,15 @@ impl<T: Transport> Drive<T> {
                 return Progress::Blocked;
             }
         }
-        let is_borrowed = self.input.is_empty();
-        let mut buffer =
-            std::mem::take(if is_borrowed { &mut scratch.read } else { &mut self.input });
+        // What is left of the last read is mostly half a small frame: it goes to the front of the
+        // thread's buffer, so that every read may be a full one.
+        let is_borrowed = self.input.len() <= FIRST_READ_BYTES;
+        let mut buffer = std::mem::take(&mut self.input);
+        if is_borrowed {
+            scratch.read.clear();
+            scratch.read.append(&mut buffer);
+            buffer = std::mem::take(&mut scratch.read);
+        }
         let progress = self.read(cx, &mut buffer, scratch);
         if is_borrowed {
             // Exactly as long as what is left: most often half a small frame, or nothing.
@@ -72,7 +78,8 @@ impl<T: Transport> Drive<T> {
         scratch: &mut Scratch,
     ) -> Progress {
         if !self.is_input_complete {
-            let wanted = if buffer.is_empty() { READ_BYTES } else { FIRST_READ_BYTES };
+            let is_small = buffer.len() <= FIRST_READ_BYTES;
+            let wanted = if is_small { READ_BYTES - buffer.len() } else { FIRST_READ_BYTES };
             buffer.reserve(wanted.max(buffer.len().min(READ_BYTES)));
             match self.transport.poll_read(cx, buffer) {
                 Poll::Pending => return Progress::Blocked,
@@ -82,6 +89,7 @@ impl<T: Transport> Drive<T> {
                 }
                 Poll::Ready(Ok(count)) => {
                     self.has_spoken = true;
+                    self.owes_acknowledgement = true;
                     let counters = self.shared.counters.of(self.caller.protocol);
                     counters.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
                 }

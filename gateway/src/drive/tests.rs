@@ -11,10 +11,13 @@ use trivium_core::{
     Answer, Batch, Broker, Description, Event, Request, Response, SessionHandle, Transmit,
 };
 
+use super::transport::Io;
 use super::*;
 use crate::config::{Config, RawConfig};
 use crate::control::Control;
 use crate::telemetry::Counters;
+
+impl Io for DuplexStream {}
 
 /// What the toy has seen, for the test to look at.
 #[derive(Debug, Default)]
@@ -31,6 +34,7 @@ struct Toy {
     output: Transmit,
     request: Option<Request>,
     deadline: Option<Instant>,
+    naps: usize,
     is_closed: bool,
 }
 
@@ -53,7 +57,10 @@ impl Toy {
                     password: b"guest".to_vec(),
                 }));
             }
-            ("nap", _) => self.deadline = Some(now.after(Duration::from_millis(100))),
+            ("nap", times) => {
+                self.naps = times.parse().unwrap_or(1);
+                self.deadline = Some(now.after(Duration::from_millis(100)));
+            }
             _ => {
                 self.say("quitting");
                 self.is_closed = true;
@@ -90,8 +97,9 @@ impl Adapter for Toy {
         }
     }
 
-    fn handle_timeout(&mut self, _: Instant, _: &mut Batch<'_>) {
-        self.deadline = None;
+    fn handle_timeout(&mut self, now: Instant, _: &mut Batch<'_>) {
+        self.naps -= 1;
+        self.deadline = (self.naps > 0).then(|| now.after(Duration::from_millis(100)));
         self.say("awake");
     }
 
@@ -162,6 +170,7 @@ impl Client {
             output: Transmit::default(),
             request: None,
             deadline: None,
+            naps: 0,
             is_closed: false,
         });
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -224,6 +233,16 @@ async fn whole_and_byte_by_byte_come_to_the_same() {
     let sent = counters.sent_bytes.load(Ordering::Relaxed);
     assert_eq!(sent, 9 * ANSWERS.len() as u64);
     assert_eq!(counters.logins_refused.load(Ordering::Relaxed), 9);
+}
+
+#[tokio::test]
+async fn every_deadline_wakes_a_silent_connection_not_only_the_first() {
+    let mut client = Client::connect(&shared(), 4096);
+    client.send(b"nap 3\n").await;
+    for _ in 0..3 {
+        let line = tokio::time::timeout(Duration::from_secs(5), client.read_line());
+        assert_eq!(line.await.expect("woken in time"), "awake");
+    }
 }
 
 #[tokio::test]
@@ -295,6 +314,7 @@ async fn an_idle_connection_owns_no_buffer() {
         output: Transmit::default(),
         request: None,
         deadline: None,
+        naps: 0,
         is_closed: false,
     });
     let caller = Caller::new(([127, 0, 0, 1], 1).into(), Carrier::Tcp, Protocol::Stomp);

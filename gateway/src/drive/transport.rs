@@ -59,6 +59,9 @@ pub(crate) trait Transport: Send + Unpin {
     /// Writes all of `out`, and moves its `written` on; pending while the peer does not read.
     fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<io::Result<()>>;
 
+    /// Tells the peer now that what was read has arrived, where the carrier knows how.
+    fn acknowledge(&mut self) {}
+
     /// Says that nothing more will be written.
     fn poll_close(&mut self, cx: &mut Context<'_>, because: Goodbye) -> Poll<io::Result<()>>;
 }
@@ -76,7 +79,21 @@ pub(crate) enum Goodbye {
 #[derive(Debug)]
 pub(crate) struct Stream<Io>(pub Io);
 
-impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Transport for Stream<Io> {
+/// What a [`Stream`] is made of.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// See [`Transport::acknowledge`].
+    fn acknowledge(&self) {}
+}
+
+impl Io for tokio::net::TcpStream {
+    #[cfg(target_os = "linux")]
+    fn acknowledge(&self) {
+        // A socket that refuses it acknowledges when the kernel thinks it should.
+        socket2::SockRef::from(self).set_tcp_quickack(true).ok();
+    }
+}
+
+impl<S: Io> Transport for Stream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         tokio_util::io::poll_read_buf(Pin::new(&mut self.0), cx, into)
     }
@@ -91,6 +108,10 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Transport for Stream<Io> {
             out.written += written;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn acknowledge(&mut self) {
+        self.0.acknowledge();
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, _: Goodbye) -> Poll<io::Result<()>> {

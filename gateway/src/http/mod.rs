@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/` | a page that says what this is |
+//! | `/` | the page: send, and see what clients of every protocol send |
 //! | `/health/live` | 200 while the process runs |
 //! | `/health/ready` | 200 while it takes connections, 503 while it drains |
 //! | `/metrics` | Prometheus' text format |
@@ -11,6 +11,7 @@
 //!
 //! Before everything stands `guard`: a visited web page must not reach a developer's broker.
 
+mod assets;
 mod guard;
 mod pages;
 mod websocket;
@@ -52,7 +53,6 @@ struct Peer(SocketAddr);
 #[derive(Clone, Debug)]
 struct App {
     shared: Arc<Shared>,
-    telemetry: Arc<Telemetry>,
     /// A WebSocket counts as a connection, too.
     accept: Accept<Upgraded>,
 }
@@ -64,16 +64,23 @@ pub(crate) fn router(
     rules: HttpRules,
     accept: Accept<Upgraded>,
 ) -> Router {
-    Router::new()
-        .route("/", get(pages::home))
+    assets::routes()
         .route("/health/live", get(pages::live))
         .route("/health/ready", get(pages::ready))
-        .route("/metrics", get(pages::metrics))
+        .route("/metrics", get(pages::metrics).with_state(telemetry))
         .route("/ws", get(websocket::any))
         .route("/stomp", get(websocket::stomp))
         .route("/mqtt", get(websocket::mqtt))
         .layer(GuardLayer::new(rules))
-        .with_state(App { shared, telemetry, accept })
+        .with_state(App { shared, accept })
+}
+
+/// The door for Prometheus: `/metrics`, behind the guard.
+pub(crate) fn metrics_router(telemetry: Arc<Telemetry>, rules: HttpRules) -> Router {
+    Router::new()
+        .route("/metrics", get(pages::metrics))
+        .layer(GuardLayer::new(rules))
+        .with_state(telemetry)
 }
 
 /// Serves one connection of the door to its end, or until it is upgraded.

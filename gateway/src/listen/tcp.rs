@@ -132,7 +132,7 @@ pub(crate) async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain.cancelled(), if door != Door::Http => return,
+            () = shared.drain.cancelled(), if !door.is_http() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -30,6 +30,8 @@ pub(crate) struct ProtocolCounters {
     pub(crate) requests: AtomicU64,
     /// Control requests refused, logins apart.
     pub(crate) requests_refused: AtomicU64,
+    /// Logins accepted.
+    pub(crate) logins_accepted: AtomicU64,
     /// Logins refused.
     pub(crate) logins_refused: AtomicU64,
 }

@@ -7,6 +7,7 @@
 mod counters;
 pub(crate) mod logging;
 pub mod metric_names;
+mod process;
 mod publish;
 
 pub(crate) use counters::Counters;
