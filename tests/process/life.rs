@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::program::{FREE_PORTS, Program};
+use crate::program::{FREE_PORTS, PATIENCE, Program};
 
 const AMQP_HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 const MQTT_CONNECT: &[u8] = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01x";
@@ -83,7 +83,11 @@ fn a_drain_is_visible_and_a_second_signal_ends_it_at_once() {
     }
     program.terminate();
     program.line("shutting down");
-    assert_eq!(program.get("/health/ready").0, 503);
+    // The line is written a moment before the drain begins.
+    let begun = Instant::now();
+    while program.get("/health/ready").0 != 503 {
+        assert!(begun.elapsed() < PATIENCE, "it is ready while it drains");
+    }
     let before = Instant::now();
     program.terminate();
     assert_eq!(program.exit_code(), Some(0));
