@@ -164,15 +164,20 @@ impl Program {
 
     /// Status and body of a page.
     pub(crate) fn get(&mut self, path: &str) -> (u16, String) {
+        self.try_get(path).unwrap_or_else(|| panic!("no answer for {path}"))
+    }
+
+    /// The same; `None` when the connection ends without an answer.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<(u16, String)> {
         let mut socket = self.connect("http");
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).expect("the request is sent");
+        socket.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("the answer is text");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        (status.unwrap_or_else(|| panic!("no status in {answer}")), body.to_owned())
+        socket.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((status, body.to_owned()))
     }
 
     /// A socket to a listener; reads give up after [`PATIENCE`].
