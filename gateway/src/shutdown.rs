@@ -37,6 +37,7 @@ impl Signals {
 /// Runs until the first signal, drains, and returns when all is done or a second signal came.
 pub(crate) async fn run(running: Running, mut signals: Signals) {
     let signal = signals.next().await;
+    running.begin_shutdown();
     info!(signal, "shutting down");
     tokio::select! {
         has_ended = running.shutdown() => info!(drained = has_ended, "stopped"),

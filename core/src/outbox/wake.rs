@@ -3,7 +3,7 @@
 //! Producers append under the outbox's lock and then call [`WakeFlag::raise`]; only the first
 //! since the last [`WakeFlag::lower`] has to wake. The driver registers its waker, lowers the
 //! flag, and then fetches: what was appended before the fetch is seen by it, what is appended
-//! after raises the flag again. The model check of `tests/wake_protocol.rs` runs this very file
+//! after raises the flag again. The model check of `tests/wake_protocol` runs this very file
 //! under loom.
 
 use super::sync::{AtomicBool, Ordering};

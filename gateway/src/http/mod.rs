@@ -18,6 +18,7 @@ mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -90,7 +91,10 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
 ) -> Result<(), BoxError> {
     let Accepted { io, peer } = accepted;
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = has_asked.clone();
     let service = router.map_request(move |mut request: Request<_>| {
+        asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
         request
     });
@@ -108,8 +112,9 @@ pub(crate) async fn serve(
         result = &mut connection => return result.map_err(Into::into),
         () = shared.drain.cancelled() => {}
     }
-    if !is_late {
-        // An answer under way is finished; a connection that asks nothing is closed.
+    if !is_late && has_asked.load(Ordering::Relaxed) {
+        // An answer under way is finished; a connection that asks nothing more is closed. One that
+        // was accepted just before and has yet to ask gets its answer.
         connection.as_mut().graceful_shutdown();
     }
     match timeout(GRACE, connection).await {
