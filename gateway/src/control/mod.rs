@@ -13,6 +13,7 @@
 
 mod audit;
 mod authorize;
+mod check;
 mod count;
 mod limits;
 mod login;
@@ -33,6 +34,7 @@ use trivium_core::{Answer, Broker, Outbox, Principal, Refusal, Reply, Request, R
 use crate::config::Users;
 use crate::drive::Caller;
 use crate::telemetry::Counters;
+use check::CheckLayer;
 use login::Login;
 
 /// A request, and everything a layer may want to know about who asks.
@@ -62,8 +64,8 @@ impl Control {
         let stack = ServiceBuilder::new()
             .layer(count::CountLayer::new(counters))
             .layer(audit::AuditLayer)
-            .layer(authorize::AuthorizeLayer)
-            .layer(limits::LimitLayer)
+            .layer(CheckLayer(authorize::is_known))
+            .layer(CheckLayer(limits::names_fit))
             .service(answering);
         Self(BoxCloneSyncService::new(stack))
     }
