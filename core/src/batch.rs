@@ -199,7 +199,7 @@ impl<'a> Batch<'a> {
         self.scratch.work[work as usize].settlements.push(Settlement::new(delivery, outcome));
         if session.shared.is_limited() {
             // Room under a shared limit is room for the session's other queues.
-            let others = session.shared.contents().queues.clone();
+            let others = session.shared.contents().queues();
             for queue in others {
                 self.scratch.work(&queue);
             }
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
     /// Running consumers obey at once.
     pub fn limit_session(&mut self, session: &mut Session, unsettled_max: u32) {
         session.shared.limit(unsettled_max);
-        let queues = session.shared.contents().queues.clone();
+        let queues = session.shared.contents().queues();
         for queue in queues {
             self.scratch.work(&queue);
         }

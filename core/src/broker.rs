@@ -299,13 +299,12 @@ impl Broker {
     pub(crate) fn end_queue(&self, queue: &Arc<Queue>, effects: &mut Effects) -> u64 {
         self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.id);
         let Some(mut state) = queue.lock() else { return 0 };
-        let (count, consumers, garbage) = state.delete(effects);
+        let (count, takers, garbage) = state.delete(effects);
         drop(state);
         self.discard(garbage);
-        for taker in consumers {
-            let Some(consumer) = taker.consumer.as_ref().map(|consumer| consumer.id) else {
-                continue;
-            };
+        for taker in takers {
+            taker.session.contents().forget(taker.queue_index);
+            let Some(consumer) = taker.attached() else { continue };
             let event = Event::Cancelled { session: taker.session.id(), consumer };
             taker.session.contents().consumers.remove(&consumer);
             taker.session.outbox().push_event(event);
@@ -343,7 +342,7 @@ impl Broker {
         let queues = {
             let mut contents = session.contents();
             contents.consumers.clear();
-            std::mem::take(&mut contents.queues)
+            contents.queues()
         };
         for queue in queues {
             if let Some(mut state) = queue.lock() {

@@ -53,16 +53,17 @@ pub(super) fn cancel(session: &Arc<SessionShared>, consumer: ConsumerId) -> Resp
     let found = {
         let mut contents = session.contents();
         let place = contents.consumers.remove(&consumer);
-        place.and_then(|place| {
-            let queue = contents.queues.get(place.queue as usize)?;
-            Some((place.place, queue.clone()))
-        })
+        place.and_then(|place| Some((place, contents.queue(place.queue)?)))
     };
     let Some((place, queue)) = found else { return Response::Done };
     let mut effects = Effects::default();
+    let mut stays = true;
     if let Some(mut state) = queue.lock() {
-        state.detach(place, session);
+        stays = state.detach(place.place, session);
         state.dispatch(&queue, &mut effects);
+    }
+    if !stays {
+        session.contents().forget(place.queue);
     }
     connection.broker.end_if_unused(&connection.vhost, &queue, &mut effects);
     connection.broker.finish(&mut effects);

@@ -231,9 +231,10 @@ impl State {
         consumers.into_iter().any(|consumer| consumer.exclusive && !consumer.detached)
     }
 
-    /// Detaches a consumer: no more deliveries. What it has stays unsettled.
-    pub(crate) fn detach(&mut self, place: u32, session: &Arc<SessionShared>) {
-        let Some(consumer) = self.consumer_mut(place, session) else { return };
+    /// Detaches a consumer: no more deliveries. What it has stays unsettled. Returns whether its
+    /// session still has something to do with this queue.
+    pub(crate) fn detach(&mut self, place: u32, session: &Arc<SessionShared>) -> bool {
+        let Some(consumer) = self.consumer_mut(place, session) else { return false };
         consumer.detached = true;
         self.order.retain(|known| *known != place);
         self.cursor = 0;
@@ -241,6 +242,7 @@ impl State {
         if self.order.is_empty() && self.window_max.is_some() {
             self.ready.evict();
         }
+        self.takers.iter().flatten().any(|taker| Arc::ptr_eq(&taker.session, session))
     }
 
     /// Ends everything of a session here: detaches, and puts back what it has not settled. The
@@ -357,7 +359,8 @@ impl State {
         (count, Garbage { ready, unsettled: Vec::new() })
     }
 
-    /// Ends the queue. Returns what was ready, who consumed, and what is left to be dropped.
+    /// Ends the queue. Returns what was ready, who had something to do with it, and what is left to
+    /// be dropped.
     pub(crate) fn delete(&mut self, effects: &mut Effects) -> (u64, Vec<Taker>, Garbage) {
         let (count, mut garbage) = self.purge(effects);
         let unsettled = self.unsettled.remove_all();
@@ -371,7 +374,7 @@ impl State {
         for taker in &takers {
             taker.session.settled(taker.unsettled);
         }
-        (count, takers.into_iter().filter(Taker::is_attached).collect(), garbage)
+        (count, takers, garbage)
     }
 
     /// C-1 and C-3: see `ready`; and every unsettled delivery has a taker that counts it.

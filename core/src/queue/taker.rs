@@ -71,9 +71,9 @@ impl Taker {
         })
     }
 
-    /// Whether it is a consumer that will take more.
-    pub(super) fn is_attached(&self) -> bool {
-        self.consumer.as_ref().is_some_and(|consumer| !consumer.detached)
+    /// The consumer that it is, unless it was detached.
+    pub(crate) fn attached(&self) -> Option<ConsumerId> {
+        self.consumer.as_ref().filter(|consumer| !consumer.detached).map(|consumer| consumer.id)
     }
 
     /// What its client speaks.

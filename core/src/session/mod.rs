@@ -133,7 +133,7 @@ pub struct Session {
     pub(crate) shared: Arc<SessionShared>,
     /// The queues it has read from, as its delivery ids number them: a copy of the shared list,
     /// so that a settlement needs no lock to find its queue.
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<Option<Arc<Queue>>>,
     pub(crate) last_ticket: Ticket,
 }
 
@@ -155,7 +155,9 @@ pub(crate) struct SessionShared {
 /// The consumers of a session and the queues it reads from.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    pub(crate) queues: Vec<Arc<Queue>>,
+    /// The places of queues that are gone stay empty: a delivery id must never come to mean a
+    /// delivery of another queue.
+    queues: Vec<Option<Arc<Queue>>>,
     pub(crate) consumers: HashMap<ConsumerId, ConsumerPlace>,
     next_consumer: u32,
     /// Its MQTT half, once opened.
@@ -199,7 +201,7 @@ impl Session {
         if self.queues.len() <= index as usize {
             self.queues.clone_from(&self.shared.contents().queues);
         }
-        self.queues.get(index as usize)
+        self.queues.get(index as usize)?.as_ref()
     }
 }
 
@@ -266,12 +268,33 @@ impl SessionShared {
 impl Contents {
     /// How this session numbers `queue`.
     pub(crate) fn index_of(&mut self, queue: &Arc<Queue>) -> u32 {
-        let known = self.queues.iter().position(|known| Arc::ptr_eq(known, queue));
+        let is_it = |known: &Option<Arc<Queue>>| {
+            known.as_ref().is_some_and(|known| Arc::ptr_eq(known, queue))
+        };
+        let known = self.queues.iter().rposition(is_it);
         let index = known.unwrap_or_else(|| {
-            self.queues.push(queue.clone());
+            self.queues.push(Some(queue.clone()));
             self.queues.len() - 1
         });
         u32::try_from(index).expect("queues of a session are fewer than the broker's")
+    }
+
+    /// The queue that it numbers so.
+    pub(crate) fn queue(&self, index: u32) -> Option<Arc<Queue>> {
+        self.queues.get(index as usize)?.clone()
+    }
+
+    /// Every queue it reads from.
+    pub(crate) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.iter().flatten().cloned().collect()
+    }
+
+    /// Forgets a queue that is gone, or that nothing of this session is left in: a client that
+    /// makes a queue for each request must not make its session grow.
+    pub(crate) fn forget(&mut self, index: u32) {
+        if let Some(queue) = self.queues.get_mut(index as usize) {
+            *queue = None;
+        }
     }
 
     /// A consumer's id, never used before in this session.

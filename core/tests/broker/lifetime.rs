@@ -118,3 +118,28 @@ fn vhosts_do_not_see_each_other() {
     };
     assert_eq!(answer.unwrap_err().to_string(), "no queue 'q' in vhost 'other'");
 }
+
+#[test]
+fn a_queue_for_each_request_leaves_nothing_behind() {
+    let (broker, _) = Broker::stepped();
+    let mut peer = Peer::new(&broker);
+    let mut last = None;
+    for index in 0..3 {
+        let name = format!("reply{index}");
+        declare(&peer, &name, true, true);
+        let consumer = peer.consume(Consume { queue: name.clone(), ..Consume::default() });
+        peer.publish("", &name, &index.to_string());
+        let delivery = peer.deliveries().remove(0);
+        // The answer to a delivery of the queue before, which is gone, touches nothing here.
+        if let Some(last) = last.replace(delivery.delivery) {
+            peer.batch(|batch, session| {
+                batch.settle(session, last, trivium_core::Outcome::Requeued);
+            });
+            assert!(peer.deliveries().is_empty());
+        }
+        peer.ask(Request::Cancel { consumer }).unwrap();
+        assert!(!exists(&peer, &name));
+    }
+    assert_eq!(broker.totals().unsettled, 0);
+    while broker.tick(trivium_core::Instant::START, 100) {}
+}
