@@ -88,26 +88,29 @@ fn walk<'a>(
 
 /// All that publishing needs to know of a list that was found valid, its headers included. Small,
 /// since one is made for each publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
     flags: u16,
     pub(crate) is_persistent: bool,
+    /// Answers shall come by direct reply-to: `reply-to` is [`DIRECT_REPLY_TO`].
+    pub(crate) asks_for_direct_replies: bool,
 }
 
 impl Checked {
     /// Checks the list of a publisher.
     pub(crate) fn check(wire: &[u8]) -> Result<Self, PropertiesError> {
-        let mut is_persistent = false;
+        let (mut is_persistent, mut asks_for_direct_replies) = (false, false);
         let mut headers = None;
         let flags = walk(wire, |number, value| match number {
             2 => headers = Some(value),
             3 => is_persistent = value == [PERSISTENT],
+            6 => asks_for_direct_replies = value == DIRECT_REPLY_TO.as_bytes(),
             _ => {}
         })?;
         if let Some(headers) = headers {
             table::check(headers)?;
         }
-        Ok(Self { flags, is_persistent })
+        Ok(Self { flags, is_persistent, asks_for_direct_replies })
     }
 
     /// Whether the list has any of `properties`.
@@ -147,16 +150,33 @@ impl<'a> PropertyList<'a> {
         self.value(property).and_then(|value| value.first()).copied()
     }
 
-    /// Appends the list without its headers: the largest list that fits the smallest frame.
-    pub(crate) fn write_without_headers(&self, out: &mut Vec<u8>) {
-        let flags = self.flags & !Property::Headers.flag();
-        out.extend_from_slice(&flags.to_be_bytes());
+    /// The list without its headers: the largest list that fits the smallest frame.
+    pub(crate) const fn without_headers(mut self) -> Self {
+        self.flags &= !Property::Headers.flag();
+        self
+    }
+
+    /// The list with this `reply-to`, of at most 255 octets.
+    pub(crate) const fn with_reply_to(mut self, name: &'a str) -> Self {
+        self.flags |= Property::ReplyTo.flag();
+        self.values[Property::ReplyTo as usize] = name.as_bytes();
+        self
+    }
+
+    /// Appends the list, flags first.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.flags.to_be_bytes());
         for (number, value) in self.values.iter().enumerate() {
-            if flags & (0x8000 >> number) == 0 {
+            if self.flags & (0x8000 >> number) == 0 {
                 continue;
             }
-            if !matches!(number, 3 | 4 | 9) {
-                out.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
+            match number {
+                2 => {
+                    let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+                    out.extend_from_slice(&len.to_be_bytes());
+                }
+                3 | 4 | 9 => {}
+                _ => out.push(u8::try_from(value.len()).unwrap_or(u8::MAX)),
             }
             out.extend_from_slice(value);
         }
@@ -206,6 +226,10 @@ pub(crate) mod header {
 
 /// In front of a topic's key in `reply_to`; the default exchange resolves such names.
 pub(crate) const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
+
+/// The `reply-to` that asks for direct replies, and the queue to consume them from. A message that
+/// says so carries the queue's real name, which begins like this.
+pub(crate) const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 /// Reads the property lists of messages that AMQP clients published.
 pub static PROPERTY_CODEC: &dyn PropertyCodec = &AmqpProperties;
@@ -346,7 +370,23 @@ mod tests {
         assert!(checked.has_any([Property::UserId, Property::Headers]));
         assert!(!checked.has_any([Property::UserId, Property::Expiration]));
         let mut out = Vec::new();
-        PropertyList::split(wire).unwrap().write_without_headers(&mut out);
+        PropertyList::split(wire).unwrap().without_headers().write(&mut out);
         assert_eq!(out, b"\x94\0\x01t\x02\x02id");
+    }
+
+    #[test]
+    fn another_reply_to_changes_nothing_else() {
+        let after = b"\x015\x02id\0\0\0\0\0\0\0\x07\x01k\x01u\x01a\x01c";
+        let before = b"\x01t\x01e\0\0\0\x03\x01aV\x02\x09\x02co";
+        let wire = |name: &str| {
+            let reply_to = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+            [b"\xFF\xFC".as_slice(), before, &reply_to, after].concat()
+        };
+        let asks = wire(DIRECT_REPLY_TO);
+        assert!(Checked::check(&asks).unwrap().asks_for_direct_replies);
+        let mut out = Vec::new();
+        PropertyList::split(&asks).unwrap().with_reply_to("q").write(&mut out);
+        assert_eq!(out, wire("q"));
+        assert!(!Checked::check(&out).unwrap().asks_for_direct_replies);
     }
 }

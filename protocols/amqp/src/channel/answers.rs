@@ -7,7 +7,8 @@ use trivium_core::{Answer, Batch, ConsumerId, Protocol, Refusal, Response, Trans
 
 use super::Channel;
 use super::consumers::Consumer;
-use super::methods::{basic_class, cancel_ok};
+use super::methods::{Next, basic_class, cancel_ok};
+use super::replies::{self, Replies};
 use crate::hot::deliver::{self, Target};
 use crate::method::MethodId;
 use crate::reply_code::Fault;
@@ -33,7 +34,16 @@ pub(super) enum Then {
     /// `queue.delete-ok`.
     Deleted,
     /// `basic.consume-ok`, then the first delivery.
-    Consuming { tag: Box<str>, no_ack: bool },
+    Consuming {
+        tag: Box<str>,
+        no_ack: bool,
+        /// The queue, when it is that of direct replies.
+        replies: Option<String>,
+    },
+    /// The consumer of this tag on the queue, which was made for direct replies.
+    RepliesMade { tag: Box<str> },
+    /// `queue.declare-ok` for somebody's queue of direct replies.
+    RepliesDeclared,
     /// `basic.cancel-ok`.
     Cancelled { consumer: ConsumerId, tag: ShortString },
     /// `basic.get-ok` or `basic.get-empty`.
@@ -41,7 +51,7 @@ pub(super) enum Then {
 }
 
 impl Channel {
-    /// The answer to the method that the channel waits for.
+    /// The answer to the method that the channel waits for. It may lead to another question.
     pub(crate) fn on_answer(
         &mut self,
         asked: Asked,
@@ -49,12 +59,19 @@ impl Channel {
         frame_bytes_max: usize,
         batch: &mut Batch<'_>,
         out: &mut Transmit,
-    ) -> Result<(), Fault> {
+    ) -> Result<Next, Fault> {
         let Asked { method, nowait, then } = asked;
+        let answer = match then {
+            Then::RepliesDeclared => replies::declared(answer),
+            _ => answer,
+        };
         let response = answer.map_err(|refusal| Fault::of(&refusal, method))?;
         let reply = match (then, response) {
             (Then::Reply(reply), Response::Done) => reply,
-            (Then::Declared, Response::Queue { name, messages, consumers }) => {
+            (
+                Then::Declared | Then::RepliesDeclared,
+                Response::Queue { name, messages, consumers },
+            ) => {
                 self.last_queue.clone_from(&name);
                 declare_ok(name, messages, consumers)
             }
@@ -68,28 +85,34 @@ impl Channel {
                     message_count: clamped(count),
                 }))
             }
-            (Then::Consuming { tag, no_ack }, Response::Consuming(id)) => {
+            (Then::RepliesMade { tag }, Response::Queue { name, .. }) => {
+                return Ok(replies::consume(method, nowait, tag, name));
+            }
+            (Then::Consuming { tag, no_ack, replies }, Response::Consuming(id)) => {
                 if !nowait {
                     self.reply(out, &consume_ok(&tag));
                 }
+                if let Some(queue) = replies {
+                    self.replies = Some(Replies::new(id, queue));
+                }
                 self.consumers.insert(Consumer { id, tag, no_ack });
                 batch.start(&mut self.session, id);
-                return Ok(());
+                return Ok(Next::Continue);
             }
             (Then::Cancelled { consumer, tag }, Response::Done) => {
-                self.consumers.remove(consumer);
+                self.remove_consumer(consumer);
                 cancel_ok(tag)
             }
             (Then::Got { no_ack }, Response::Got(got)) => {
                 self.on_got(got, no_ack, frame_bytes_max, batch, out);
-                return Ok(());
+                return Ok(Next::Continue);
             }
             _ => return Err(Fault::of(&Refusal::Internal, method)),
         };
         if !nowait {
             self.reply(out, &reply);
         }
-        Ok(())
+        Ok(Next::Continue)
     }
 
     fn on_got(
@@ -115,7 +138,7 @@ impl Channel {
     }
 }
 
-fn declare_ok(name: String, messages: u64, consumers: u64) -> AMQPClass {
+pub(super) fn declare_ok(name: String, messages: u64, consumers: u64) -> AMQPClass {
     queue_class(queue::AMQPMethod::DeclareOk(queue::DeclareOk {
         // Queue names end at 255 octets.
         queue: ShortString::try_new(name).unwrap_or_default(),

@@ -39,7 +39,8 @@ pub(crate) struct Content {
 #[derive(Debug)]
 struct Header {
     properties: Vec<u8>,
-    persistent: bool,
+    /// What they say.
+    checked: Checked,
     body: Vec<u8>,
     /// Octets of the body that are missing.
     missing: u64,
@@ -64,22 +65,23 @@ impl Content {
         }
     }
 
-    /// The publish, now that [`Progress::Complete`] gave its body.
-    pub(crate) fn draft<'a>(&'a self, body: Body<'a>) -> Draft<'a> {
-        let (properties, persistent) = match &self.header {
-            Some(header) => (header.properties.as_slice(), header.persistent),
-            None => (&[0; 2][..], false),
+    /// The publish, now that [`Progress::Complete`] gave its body, and what its properties say.
+    pub(crate) fn draft<'a>(&'a self, body: Body<'a>) -> (Draft<'a>, Checked) {
+        let (properties, checked) = match &self.header {
+            Some(header) => (header.properties.as_slice(), header.checked),
+            None => (&[0; 2][..], Checked::default()),
         };
-        Draft {
+        let draft = Draft {
             exchange: &self.exchange,
             routing_key: &self.routing_key,
             codec: PROPERTY_CODEC,
             properties,
             body,
-            persistent,
+            persistent: checked.is_persistent,
             mandatory: self.mandatory,
             retain: false,
-        }
+        };
+        (draft, checked)
     }
 
     /// The next frame of the channel.
@@ -166,8 +168,7 @@ fn read_header(frame: &Frame<'_>, limits: ContentLimits<'_>) -> Result<Header, F
     }
     let checked = Checked::check(&properties).map_err(undecodable)?;
     check_properties(checked, &properties, limits.user)?;
-    let persistent = checked.is_persistent;
-    Ok(Header { properties, persistent, body: Vec::new(), missing: size })
+    Ok(Header { properties, checked, body: Vec::new(), missing: size })
 }
 
 fn unexpected(what: &str) -> Fault {

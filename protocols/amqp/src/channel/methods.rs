@@ -8,8 +8,10 @@ use trivium_core::{Batch, ConnectionId, Outcome, Refusal, Request, Table, Transm
 use super::Channel;
 use super::answers::{Asked, Then};
 use super::consumers::made_tag;
+use super::replies;
 use crate::hot::settle::Settle;
 use crate::method::{self, Method, MethodId};
+use crate::properties::DIRECT_REPLY_TO;
 use crate::reply_code::{Fault, ReplyCode};
 use crate::table;
 
@@ -68,7 +70,7 @@ impl Channel {
                 Ok(Next::Continue)
             }
             AMQPClass::Exchange(method) => exchange_request(id, method, table),
-            AMQPClass::Queue(method) => self.on_queue(id, method, table),
+            AMQPClass::Queue(method) => self.on_queue(id, method, table, out),
             AMQPClass::Basic(method) => self.on_basic(id, method, table, here, batch, out),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
                 self.confirmed.get_or_insert(0);
@@ -88,27 +90,15 @@ impl Channel {
     }
 
     fn on_queue(
-        &self,
+        &mut self,
         id: MethodId,
         method: queue::AMQPMethod,
         arguments: Table,
+        out: &mut Transmit,
     ) -> Result<Next, Fault> {
         let (request, nowait, then) = match method {
             queue::AMQPMethod::Declare(declare) => {
-                let name = match stripped(&declare.queue) {
-                    name if name.is_empty() && declare.passive => self.expand(id, name)?,
-                    name => name,
-                };
-                let request = Request::DeclareQueue(DeclareQueue {
-                    name,
-                    name_prefix: "",
-                    passive: declare.passive,
-                    durable: declare.durable,
-                    exclusive: declare.exclusive,
-                    auto_delete: declare.auto_delete,
-                    arguments,
-                });
-                (request, declare.nowait, Then::Declared)
+                return self.on_declare(id, &declare, arguments, out);
             }
             queue::AMQPMethod::Bind(bind) => {
                 let binding =
@@ -135,6 +125,32 @@ impl Channel {
             _ => return Err(method::unimplemented(id)),
         };
         Ok(ask(request, Asked { method: id, nowait, then }))
+    }
+
+    fn on_declare(
+        &mut self,
+        id: MethodId,
+        declare: &queue::Declare,
+        arguments: Table,
+        out: &mut Transmit,
+    ) -> Result<Next, Fault> {
+        let name = match stripped(&declare.queue) {
+            name if name.is_empty() && declare.passive => self.expand(id, name)?,
+            name => name,
+        };
+        if replies::is_reserved(&name) {
+            return Ok(self.on_declare_replies(id, name, declare.nowait, out));
+        }
+        let request = Request::DeclareQueue(DeclareQueue {
+            name,
+            name_prefix: "",
+            passive: declare.passive,
+            durable: declare.durable,
+            exclusive: declare.exclusive,
+            auto_delete: declare.auto_delete,
+            arguments,
+        });
+        Ok(ask(request, Asked { method: id, nowait: declare.nowait, then: Then::Declared }))
     }
 
     fn on_basic(
@@ -196,6 +212,9 @@ impl Channel {
             "" => self.make_tag(here.connection),
             tag => tag.to_owned(),
         };
+        if queue == DIRECT_REPLY_TO {
+            return self.on_consume_replies(id, consume, tag.into());
+        }
         let request = Request::Consume(Consume {
             queue,
             no_ack: consume.no_ack,
@@ -204,7 +223,7 @@ impl Channel {
             priority,
             arguments,
         });
-        let then = Then::Consuming { tag: tag.into(), no_ack: consume.no_ack };
+        let then = Then::Consuming { tag: tag.into(), no_ack: consume.no_ack, replies: None };
         Ok(ask(request, Asked { method: id, nowait: consume.nowait, then }))
     }
 
@@ -312,7 +331,7 @@ fn exchange_request(
     Ok(ask(request, Asked { method: id, nowait, then }))
 }
 
-fn ask(request: Request, asked: Asked) -> Next {
+pub(super) fn ask(request: Request, asked: Asked) -> Next {
     Next::Ask(Box::new((request, asked)))
 }
 

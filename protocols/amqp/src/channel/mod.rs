@@ -2,12 +2,14 @@
 //!
 //! `methods.rs` turns what a client asks into requests, `answers.rs` turns the answers into
 //! replies, `content.rs` collects publishes that do not arrive in one piece. `consumers.rs` and
-//! `unsettled.rs` map tags to the core's names; `table.rs` holds the channels of a connection.
+//! `unsettled.rs` map tags to the core's names; `replies.rs` is direct reply-to; `table.rs` holds the
+//! channels of a connection.
 
 mod answers;
 mod consumers;
 mod content;
 mod methods;
+mod replies;
 mod table;
 mod unsettled;
 
@@ -24,8 +26,10 @@ pub(crate) use table::{Channels, Slot};
 use crate::hot::deliver::{self, Target};
 use crate::hot::settle::{self, Settle};
 use crate::method::MethodId;
+use crate::properties::Checked;
 use crate::reply_code::{Fault, ReplyCode};
-use consumers::Consumers;
+use consumers::{Consumer, Consumers};
+use replies::Replies;
 use unsettled::{UnknownTag, Unsettled};
 
 /// A channel that is open. Dropping it ends its session: consumers go, unsettled messages return.
@@ -36,6 +40,8 @@ pub(crate) struct Channel {
     /// The session's id, read once: every event is compared with it.
     id: SessionId,
     consumers: Consumers,
+    /// Once the client consumes direct replies.
+    replies: Option<Replies>,
     unsettled: Unsettled,
     /// The last delivery tag given out.
     delivery_tag: u64,
@@ -58,6 +64,7 @@ impl Channel {
             id: session.id(),
             session,
             consumers: Consumers::default(),
+            replies: None,
             unsettled: Unsettled::default(),
             delivery_tag: 0,
             confirmed: None,
@@ -76,8 +83,17 @@ impl Channel {
         self.session.handle()
     }
 
-    /// Publishes what was found valid.
-    pub(crate) fn publish(&mut self, draft: Draft<'_>, batch: &mut Batch<'_>) -> Result<(), Fault> {
+    /// Publishes what was found valid; `properties` is what its list says.
+    pub(crate) fn publish(
+        &mut self,
+        draft: Draft<'_>,
+        properties: Checked,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Fault> {
+        let mut draft = draft;
+        if properties.asks_for_direct_replies {
+            draft.properties = Replies::address(&mut self.replies, draft.properties)?;
+        }
         let confirm = if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted };
         match batch.publish(&mut self.session, draft, confirm) {
             Ok(_) => Ok(()),
@@ -159,6 +175,11 @@ impl Channel {
 
     /// The queue under a consumer is gone. Returns the consumer's tag.
     pub(crate) fn on_cancelled(&mut self, consumer: ConsumerId) -> Option<Box<str>> {
-        self.consumers.remove(consumer).map(|consumer| consumer.tag)
+        self.remove_consumer(consumer).map(|consumer| consumer.tag)
+    }
+
+    fn remove_consumer(&mut self, id: ConsumerId) -> Option<Consumer> {
+        self.replies.take_if(|replies| replies.is_from(id));
+        self.consumers.remove(id)
     }
 }

@@ -63,7 +63,7 @@ impl Connection {
             mandatory: whole.publish.mandatory,
             retain: false,
         };
-        if let Err(fault) = channel.publish(draft, batch) {
+        if let Err(fault) = channel.publish(draft, whole.properties, batch) {
             self.fail(whole.channel, &fault);
         }
         true
@@ -93,7 +93,7 @@ impl Connection {
             }
             _ => {
                 let text = format!("{}: unknown_frame", frame.describe());
-                self.fail_deaf(&Fault::new(ReplyCode::FRAME_ERROR, MethodId::NONE, text));
+                self.close(&Fault::new(ReplyCode::FRAME_ERROR, MethodId::NONE, text));
             }
         }
     }
@@ -210,19 +210,25 @@ impl Connection {
             return Ok(());
         };
         let here = Here { connection: broker.id(), vhost: broker.vhost() };
-        match channel.on_method(method, here, batch, &mut self.out)? {
+        let next = channel.on_method(method, here, batch, &mut self.out)?;
+        self.go_on(frame.channel, next);
+        Ok(())
+    }
+
+    /// What a channel wants done.
+    pub(super) fn go_on(&mut self, number: u16, next: Next) {
+        match next {
             Next::Continue => {}
             Next::Close => {
-                let slot = self.channels.remove(frame.channel);
+                let slot = self.channels.remove(number);
                 self.ended.slots.extend(slot);
             }
             Next::Ask(asks) => {
                 let (request, asked) = *asks;
-                let session = channel.handle();
-                self.ask(Some(session), request, Pending::Channel(frame.channel, asked));
+                let session = self.channels.open_mut(number).map(|channel| channel.handle());
+                self.ask(session, request, Pending::Channel(number, asked));
             }
         }
-        Ok(())
     }
 }
 
@@ -239,7 +245,10 @@ fn on_content(
             channel.content = Some(content);
             Ok(())
         }
-        Progress::Complete(body) => channel.publish(content.draft(body), batch),
+        Progress::Complete(body) => {
+            let (draft, checked) = content.draft(body);
+            channel.publish(draft, checked, batch)
+        }
     }
 }
 

@@ -67,7 +67,7 @@ enum State {
     Open,
     /// `connection.close` was sent; everything but its answer is discarded.
     Closing,
-    /// The same, after a fault of framing: nothing that follows can be read.
+    /// The same, after a frame without a boundary: nothing that follows can be read.
     ClosingDeaf,
     Closed,
 }
@@ -170,6 +170,7 @@ impl Connection {
             (Pending::Channel(number, asked), answer) => match self.channels.open_mut(number) {
                 Some(channel) => channel
                     .on_answer(asked, answer, self.frame_bytes_max, batch, &mut self.out)
+                    .map(|next| self.go_on(number, next))
                     .map_err(|fault| (number, fault)),
                 None => Ok(()),
             },

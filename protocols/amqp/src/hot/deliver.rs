@@ -123,7 +123,7 @@ fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
 fn drop_headers(bytes: &mut Vec<u8>, list_start: usize) {
     let list = bytes.split_off(list_start);
     match PropertyList::split(&list) {
-        Ok(list) => list.write_without_headers(bytes),
+        Ok(list) => list.without_headers().write(bytes),
         Err(_) => bytes.extend_from_slice(&[0; 2]),
     }
 }

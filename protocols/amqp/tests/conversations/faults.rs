@@ -207,6 +207,19 @@ fn hard_faults_close_the_connection() {
 }
 
 #[test]
+fn close_ok_is_heard_while_frames_can_be_told_apart() {
+    for (bytes, _, text, _) in connection_faults() {
+        let is_deaf = text.contains("invalid_frame_end_marker") || text.contains("frame_too_large");
+        both(|world, chunk_len| {
+            let mut dialog = Dialog::open(world, chunk_len);
+            dialog.send(&bytes);
+            assert_eq!(dialog.ask(0, method!(Connection connection::CloseOk {})), []);
+            assert_eq!(dialog.client.is_closed(), !is_deaf, "{text}");
+        });
+    }
+}
+
+#[test]
 fn deep_and_wide_tables_are_refused() {
     let mut deep = Vec::new();
     for _ in 0..10_000 {

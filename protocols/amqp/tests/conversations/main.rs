@@ -1,8 +1,8 @@
 //! Conversations with the real broker, each with its octets whole and one by one.
 //!
 //! `dialog.rs` is the client; then the life of a connection: `handshake`, `channels`, `messages`,
-//! `confirms`, `clock`; `faults` is how it ends early. `translation` delivers what other protocols published, `mutation` says
-//! anything at all.
+//! `replies`, `confirms`, `clock`; `faults` is how it ends early. `translation` delivers what other
+//! protocols published, `mutation` says anything at all.
 
 #![allow(clippy::needless_update, reason = "method! fills in what a method's fields leave out")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -26,4 +26,5 @@ mod faults;
 mod handshake;
 mod messages;
 mod mutation;
+mod replies;
 mod translation;

@@ -35,6 +35,7 @@ fn vocabulary() -> Vec<Vec<u8>> {
         .with_content_type("t".into())
         .with_headers(headers.clone())
         .with_expiration("5000".into());
+    let asks = BasicProperties::default().with_reply_to("amq.rabbitmq.reply-to".into());
     let ack = |tag| method!(Basic basic::Ack { delivery_tag: tag });
     vec![
         frame(1, method!(Channel channel::Open {})),
@@ -46,6 +47,11 @@ fn vocabulary() -> Vec<Vec<u8>> {
         frame(1, method!(Confirm confirm::Select {})),
         frame(1, method!(Basic basic::Qos { prefetch_count: 3 })),
         frame(1, method!(Basic basic::Consume { queue: "q".into(), consumer_tag: "c".into() })),
+        frame(
+            1,
+            method!(Basic basic::Consume { queue: "amq.rabbitmq.reply-to".into(), consumer_tag: "r".into(), no_ack: true }),
+        ),
+        publish(1, "", "q", asks, b"question"),
         publish(1, "amq.topic", "a.b", properties, b"hello"),
         publish(1, "", "q", BasicProperties::default(), &[7; 5000]),
         publish(2, "", "q", BasicProperties::default(), b""),
