@@ -32,7 +32,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", env = "TRIVIUM_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Open a listener (amqp, mqtt, stomp, http) elsewhere, or not at all; port 0 takes any
+    /// Open a listener (amqp, mqtt, stomp, http, prometheus) elsewhere, or not at all; port 0
+    /// takes any
     #[arg(long, value_name = "NAME=ADDRESS|off", value_parser = parse_listen)]
     listen: Vec<(Door, String)>,
 
