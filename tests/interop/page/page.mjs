@@ -9,16 +9,10 @@ import mqtt from "mqtt";
 import { check, equal, main, sleep, test, unique, until } from "../javascript/harness.mjs";
 import { accessibilityFaults, browser, complaints, listen, logIn, message, open, screenshot } from "./browser.mjs";
 import { Gateway } from "./gateway.mjs";
-import { serve } from "./server.mjs";
+import { POLICY } from "./server.mjs";
 
 const gateway = await Gateway.start();
-const url = await (async () => {
-  const own = `http://localhost:${gateway.ports.http}/`;
-  if ((await fetch(new URL("app.js", own).href.replace("localhost", "127.0.0.1"))).ok) return own;
-  console.log("the gateway does not serve the page: a server of the test does");
-  const server = await serve({ host: "127.0.0.1", port: gateway.ports.http });
-  return `http://localhost:${server.address().port}/`;
-})();
+const url = `http://localhost:${gateway.ports.http}/`;
 
 async function amqp() {
   const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${gateway.ports.amqp}`);
@@ -63,6 +57,11 @@ async function properties(shown) {
   const [names, values] = [await list.locator("dt").allTextContents(), await list.locator("dd").allTextContents()];
   return Object.fromEntries(names.map((name, index) => [name, values[index]]));
 }
+
+test("the_policy_is_the_one_page_alone_is_tested_under", async () => {
+  const { headers } = await fetch(`http://127.0.0.1:${gateway.ports.http}/`);
+  equal(headers.get("content-security-policy"), POLICY, "Content-Security-Policy");
+});
 
 test("wrong_password_says_so", async () => {
   const page = await open(url);

@@ -1,9 +1,8 @@
-// Serves the page's files as the gateway does, with the same Content-Security-Policy, and passes
-// WebSockets on to a broker: for a broker that does not serve the page itself.
+// Serves the page's files as the gateway does, with the same Content-Security-Policy: for the broker
+// of the test, which serves only the WebSocket.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { connect } from "node:net";
 
 const ASSETS = new URL("../../../gateway/assets/", import.meta.url);
 
@@ -20,8 +19,8 @@ export const POLICY = [
 
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
 
-/** A server of the files; with `broker`, `{ host, port }`, WebSockets go there. */
-export async function serve(broker) {
+/** A server of the files, on a free port. */
+export async function serve() {
   const server = createServer(async ({ url }, response) => {
     const name = url === "/" ? "index.html" : url.slice(1).split("?")[0];
     const type = TYPES[name.split(".").at(-1)];
@@ -33,20 +32,6 @@ export async function serve(broker) {
       response.writeHead(404).end();
     }
   });
-  if (broker) {
-    server.on("upgrade", (request, socket, head) => {
-      const lines = [`${request.method} ${request.url} HTTP/1.1`];
-      for (let index = 0; index < request.rawHeaders.length; index += 2) lines.push(`${request.rawHeaders[index]}: ${request.rawHeaders[index + 1]}`);
-      const upstream = connect(broker.port, broker.host);
-      upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
-      upstream.write(head);
-      upstream.pipe(socket).pipe(upstream);
-      for (const end of [upstream, socket]) {
-        end.on("error", () => [upstream, socket].forEach((both) => both.destroy()));
-        end.on("close", () => [upstream, socket].forEach((both) => both.destroy()));
-      }
-    });
-  }
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return server;
 }

@@ -5,9 +5,9 @@ import pika
 from harness import AMQP_PORT, HOST, PASSWORD, USER, equal, wait_until
 
 
-def connect(**more):
-    credentials = pika.PlainCredentials(USER, PASSWORD)
-    parameters = pika.ConnectionParameters(HOST, AMQP_PORT, credentials=credentials, **more)
+def connect(port=AMQP_PORT, **more):
+    more.setdefault("credentials", pika.PlainCredentials(USER, PASSWORD))
+    parameters = pika.ConnectionParameters(HOST, port, **more)
     return pika.BlockingConnection(parameters)
 
 

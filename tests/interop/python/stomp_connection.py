@@ -16,7 +16,7 @@ CONNECTIONS = {
 class Peer(stomp.ConnectionListener):
     """Leaving the `with` block disconnects with a receipt, as a polite client does."""
 
-    def __init__(self, version="1.2", heartbeats=(0, 0), passcode=PASSWORD):
+    def __init__(self, version="1.2", heartbeats=(0, 0), passcode=PASSWORD, port=STOMP_PORT):
         self.version, self.passcode = version, passcode
         self.messages, self.receipts, self.errors = queue.Queue(), queue.Queue(), queue.Queue()
         self.connected, self.disconnected = queue.Queue(), queue.Queue()
@@ -26,7 +26,7 @@ class Peer(stomp.ConnectionListener):
         if version != "1.0" and BROKER == "rabbitmq":
             more["vhost"] = "/"
         self.connection = CONNECTIONS[version](
-            [(HOST, STOMP_PORT)], auto_decode=False, reconnect_attempts_max=1, **more
+            [(HOST, port)], auto_decode=False, reconnect_attempts_max=1, **more
         )
         self.connection.set_listener("peer", self)
 
