@@ -33,11 +33,14 @@ fn the_document_says_what_survives() {
         return std::fs::write(&path, measured).expect("core/MAPPING.md can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut lines = written.lines().zip(measured.lines()).enumerate();
-    let first = lines.find(|(_, (written, measured))| written != measured);
+    let mut lines = written.lines().zip(measured.lines());
+    let first = lines.find(|(written, measured)| written != measured);
+    let (says, does) = first.unwrap_or(("its last lines", "others"));
     assert!(
         written == measured,
-        "core/MAPPING.md is not what the broker does. First difference, line {first:#?}\n\
+        "core/MAPPING.md is not what the broker does. First difference:\n\
+         written:  {says}\n\
+         measured: {does}\n\
          If the broker is right, write it anew and read the difference before you commit:\n\
          {WRITE}=1 cargo test -p trivium-tests --test matrix"
     );

@@ -1,13 +1,20 @@
 //! A message as a client sees it, in the words of the client's own protocol.
 
 /// What a client sends or reads.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Message {
     /// Routing key of `amq.topic`, topic, or destination.
     pub(crate) address: String,
     /// Properties and headers in their order, without what belongs to one delivery or frame.
     pub(crate) fields: Vec<Field>,
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { address, fields, body } = self;
+        write!(f, "{address} {fields:?} and a body of {} octets", body.len())
+    }
 }
 
 /// Where a field stands.
