@@ -5,6 +5,9 @@
 //! as it is; for the others [`PROPERTY_CODEC`] reads it. [`encode`] writes such a block for
 //! messages that other protocols published.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use trivium_core::{Field, Lost, Properties, PropertyCodec, Protocol, ReplyTo, Value};
 
 use crate::destination::{self, Destination};
@@ -36,14 +39,17 @@ impl PropertyCodec for Codec {
 }
 
 /// Takes a header that is a property; false when it is the publisher's own, as is a number that
-/// does not parse. Of repeated ones the first counts (S-15).
+/// is not written as we would write it: the way back must give the same text. Of repeated ones the
+/// first counts (S-15), the others stay headers.
 fn set_property(properties: &mut Properties, name: Name, value: &str) -> bool {
     fn set<T>(slot: &mut Option<T>, value: T) -> bool {
+        let is_first = slot.is_none();
         slot.get_or_insert(value);
-        true
+        is_first
     }
-    fn set_number<T: std::str::FromStr>(slot: &mut Option<T>, value: &str) -> bool {
-        value.parse().is_ok_and(|number| set(slot, number))
+    fn set_number<T: FromStr + Display>(slot: &mut Option<T>, value: &str) -> bool {
+        let number = value.parse().ok().filter(|number: &T| number.to_string() == value);
+        number.is_some_and(|number| set(slot, number))
     }
     match name {
         Name::ContentType => set(&mut properties.content_type, value.to_owned()),
@@ -262,9 +268,17 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_parse_stay_headers() {
-        let read = PROPERTY_CODEC.decode(b"priority:high\ntimestamp:-1\npersistent:maybe\n");
+        let read = PROPERTY_CODEC
+            .decode(b"priority:high\ntimestamp:-1\npersistent:maybe\nexpiration:007\n");
         assert_eq!((read.priority, read.timestamp, read.durable), (None, None, None));
-        assert_eq!(read.headers.0.len(), 3);
+        assert_eq!((read.expiry_ms, read.headers.0.len()), (None, 4));
+    }
+
+    #[test]
+    fn of_repeated_properties_the_first_counts_and_the_others_stay() {
+        let read = PROPERTY_CODEC.decode(b"type:a\ntype:b\n");
+        assert_eq!(read.kind.as_deref(), Some("a"));
+        assert_eq!(read.headers.0, [("type".to_owned(), Value::text("b"))]);
     }
 
     #[test]
