@@ -86,11 +86,10 @@ impl Transport for WebSocketTransport {
                     self.closing = Closing::ByPeer;
                     return Poll::Ready(Ok(0));
                 }
-                Err(error) if is_too_large(&error) => {
-                    let reason = "message larger than the limit";
-                    return Poll::Ready(Err(self.refuse(close_code::SIZE, reason)));
+                Err(error) => {
+                    self.code = peers_fault(&error);
+                    return Poll::Ready(Err(io::Error::other(error)));
                 }
-                Err(error) => return Poll::Ready(Err(io::Error::other(error))),
             }
         }
         let room = (into.capacity() - into.len()).min(self.unread.len());
@@ -123,7 +122,16 @@ impl Transport for WebSocketTransport {
     }
 }
 
-/// axum hides the type of the error below it; this is how that one says so.
-fn is_too_large(error: &axum::Error) -> bool {
-    error.to_string().starts_with("Space limit exceeded")
+/// The close code for what the peer did wrong (RFC 6455, section 7.4.1); `None` when the socket
+/// broke. axum hides the type of the error below it; this is how that one says so, held by
+/// `tests/doors.rs` and the hostile run.
+fn peers_fault(error: &axum::Error) -> Option<(u16, &'static str)> {
+    let faults = [
+        ("Space limit exceeded", close_code::SIZE, "message larger than the limit"),
+        ("UTF-8 encoding error", close_code::INVALID, "text that is not UTF-8"),
+        ("WebSocket protocol error", close_code::PROTOCOL, "not WebSocket"),
+    ];
+    let text = error.to_string();
+    let fault = faults.into_iter().find(|(start, ..)| text.starts_with(start));
+    fault.map(|(_, code, reason)| (code, reason))
 }

@@ -171,7 +171,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> bool {
     true
 }
 
-fn push_display(out: &mut Vec<u8>, value: &impl std::fmt::Display) {
+fn push_display(out: &mut Vec<u8>, value: &impl Display) {
     out.extend_from_slice(value.to_string().as_bytes());
 }
 
