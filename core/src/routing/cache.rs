@@ -1,9 +1,14 @@
 //! The routes one worker resolved lately, checked against the vhost's routing version. An entry
 //! is about 117 bytes with its keys, so the cache belongs to a thread, never to a connection.
+//! Long names share one place: keys come from outside, and a thousand of 64 KiB are not kept.
 
 use std::sync::Arc;
 
 use super::Route;
+
+/// Bytes of an exchange's name and a key, together, that get a place of their own. AMQP cannot say
+/// longer ones.
+const NAMES_BYTES_MAX: usize = 512;
 
 #[derive(Debug)]
 struct Entry {
@@ -23,8 +28,8 @@ fn is_same(known: &str, exchange: &str) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(usize);
 
-/// Routes by vhost, exchange and key. Each has one place that its hash gives; a newcomer takes
-/// the place of whoever is there.
+/// Routes by vhost, exchange and key. Each has one place that its hash gives, those with long names
+/// the last one; a newcomer takes the place of whoever is there.
 #[derive(Debug)]
 pub(crate) struct RouteCache {
     entries: Vec<Option<Entry>>,
@@ -35,7 +40,7 @@ impl RouteCache {
     /// A cache of at most `routes_max` routes, at least one.
     pub(crate) fn new(hasher: &ahash::RandomState, routes_max: usize) -> Self {
         let mut entries = Vec::new();
-        entries.resize_with(routes_max.next_power_of_two(), || None);
+        entries.resize_with(routes_max.next_power_of_two() + 1, || None);
         Self { entries, hasher: hasher.clone() }
     }
 
@@ -48,9 +53,13 @@ impl RouteCache {
         key: &str,
         version: u64,
     ) -> (Place, bool) {
-        let hash = self.hasher.hash_one((vhost, exchange, key));
-        let mask = self.entries.len() - 1;
-        let place = usize::try_from(hash & mask as u64).unwrap_or(0);
+        let last = self.entries.len() - 1;
+        let place = if exchange.len() + key.len() > NAMES_BYTES_MAX {
+            last
+        } else {
+            let hash = self.hasher.hash_one((vhost, exchange, key));
+            usize::try_from(hash & (last as u64 - 1)).unwrap_or(0)
+        };
         let is_there = self.entries[place].as_ref().is_some_and(|entry| {
             entry.route.version == version
                 && *entry.key == *key
@@ -76,5 +85,24 @@ impl RouteCache {
     ) {
         let entry = Entry { vhost, exchange: exchange.into(), key: key.into(), route };
         self.entries[place.0] = Some(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_long_keys_take_one_place() {
+        let mut cache = RouteCache::new(&ahash::RandomState::with_seed(1), 1024);
+        let key = |number: usize| format!("{number}{}", "x".repeat(NAMES_BYTES_MAX));
+        for number in 0..1000 {
+            let (place, is_there) = cache.find(0, "amq.topic", &key(number), 1);
+            assert!(!is_there);
+            let route = Arc::new(Route { version: 1, ..Route::default() });
+            cache.keep(place, 0, "amq.topic", &key(number), route);
+        }
+        assert!(cache.find(0, "amq.topic", &key(999), 1).1);
+        assert_eq!(cache.entries.iter().flatten().count(), 1);
     }
 }

@@ -139,15 +139,23 @@ fn send_all(fight: &mut Fight<'_>, door: Door, octets: &[u8]) {
     fight.leave(victim);
 }
 
-/// Logs in with what `talk` says, so that what follows is heard.
+/// Logs in as a client of `talk`, so that what follows is heard.
 pub(crate) fn log_in<'a>(fight: &Fight<'a>, talk: &Talk) -> Option<Victim<'a>> {
     let mut victim = fight.connect(talk.door)?;
-    victim.push(&talk.login.concat());
-    let welcome: &[u8] = match talk.door {
-        Door::Amqp => amqp::OPEN_OK,
-        Door::Mqtt => b"\x20",
-        _ => b"CONNECTED",
+    let (welcome, level): (&[u8], _) = match talk.name {
+        "mqtt 3.1" => (b"\x20", 3),
+        "mqtt 3.1.1" => (b"\x20", 4),
+        "mqtt 5" => (b"\x20", 5),
+        "amqp" => (amqp::OPEN_OK, 0),
+        _ => (b"CONNECTED", 0),
     };
+    if level > 0 {
+        // Of its own name: the conversation's is taken over by the next who uses it.
+        let number = fight.field.connections.load(Ordering::Relaxed);
+        victim.push(&mqtt::connect(level, &format!("{number} {:?}", fight.until)));
+    } else {
+        victim.push(&talk.login.concat());
+    }
     victim.hears(welcome).then_some(victim)
 }
 

@@ -210,7 +210,6 @@ pub(crate) fn crowd(fight: &mut Fight<'_>) {
     let talk = fight.random.pick(&TALKS);
     let mut crowd = Vec::new();
     for _ in 0..5 {
-        // All but one have the same client identifier.
         crowd.extend(log_in(fight, talk));
     }
     fight.wait(Duration::from_secs(2));
