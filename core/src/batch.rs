@@ -78,8 +78,16 @@ struct StagedRoute {
 #[derive(Debug)]
 struct Work {
     queue: Arc<Queue>,
-    pushes: Vec<u32>,
+    pushes: Vec<Push>,
     settlements: Vec<Settlement>,
+}
+
+/// A staged publish on its way into a queue.
+#[derive(Clone, Copy, Debug)]
+struct Push {
+    staged: u32,
+    /// Only subscriptions at QoS 0 lead there.
+    at_qos_0: bool,
 }
 
 /// What a worker keeps between batches: allocations, and the routes it resolved.
@@ -92,7 +100,9 @@ pub(crate) struct Scratch {
     work: Vec<Work>,
     work_of: IdMap<QueueId, u32>,
     /// Emptied work, kept for its allocations.
-    spare: Vec<(Vec<u32>, Vec<Settlement>)>,
+    spare: Vec<(Vec<Push>, Vec<Settlement>)>,
+    /// Work whose queue is dispatched last.
+    deferred: Vec<u32>,
     copy: Vec<u8>,
     packets: Vec<u8>,
     events: Vec<Event>,
@@ -194,16 +204,12 @@ impl<'a> Batch<'a> {
 
     /// Stages the answer to one delivery. An answer given before does nothing the second time.
     pub fn settle(&mut self, session: &mut Session, delivery: DeliveryId, outcome: Outcome) {
+        if !delivery.is_unsettled() {
+            return;
+        }
         let Some(queue) = session.queue(delivery.queue) else { return };
         let work = self.scratch.work(queue);
         self.scratch.work[work as usize].settlements.push(Settlement::new(delivery, outcome));
-        if session.shared.is_limited() {
-            // Room under a shared limit is room for the session's other queues.
-            let others = session.shared.contents().queues();
-            for queue in others {
-                self.scratch.work(&queue);
-            }
-        }
     }
 
     /// Grants a consumer its credit, once its consume-ok, SUBACK or RECEIPT is written. Harmless
@@ -244,10 +250,19 @@ impl<'a> Batch<'a> {
         self.group_by_queue();
         let scratch = &mut *self.scratch;
         let appended = append(&*broker.log, &mut scratch.staged, &scratch.routes);
-        for work in &scratch.work {
-            work_on(work, &mut scratch.staged, &mut scratch.effects);
+        for (at, work) in (0u32..).zip(&scratch.work) {
+            if !work_on(work, &mut scratch.staged, &mut scratch.effects) {
+                scratch.deferred.push(at);
+            }
         }
         drop(appended);
+        scratch.effects.serve_room();
+        for at in scratch.deferred.drain(..) {
+            let queue = &scratch.work[at as usize].queue;
+            if let Some(mut state) = queue.lock() {
+                state.dispatch(queue, &mut scratch.effects);
+            }
+        }
         self.fan_out();
         self.return_unroutable();
         let scratch = &mut *self.scratch;
@@ -264,12 +279,15 @@ impl<'a> Batch<'a> {
         let scratch = &mut *self.scratch;
         for at in 0..scratch.routes.len() {
             let route = scratch.routes[at].route.clone();
-            let work = route.queues.iter().map(|queue| scratch.work(queue)).collect();
+            let queues = route.queues.iter().chain(&route.queues_at_qos_0);
+            let work = queues.map(|queue| scratch.work(queue)).collect();
             scratch.routes[at].work = work;
         }
         for (at, staged) in (0u32..).zip(&scratch.staged) {
-            for work in &scratch.routes[staged.route as usize].work {
-                scratch.work[*work as usize].pushes.push(at);
+            let StagedRoute { route, work } = &scratch.routes[staged.route as usize];
+            for (place, work) in work.iter().enumerate() {
+                let at_qos_0 = place >= route.queues.len();
+                scratch.work[*work as usize].pushes.push(Push { staged: at, at_qos_0 });
             }
         }
     }
@@ -359,20 +377,27 @@ fn append<'l>(
     Some(appended)
 }
 
-/// Settles, pushes and dispatches under one lock of the queue.
-fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) {
+/// Settles, pushes and dispatches under one lock of the queue. False when it was left to the
+/// caller to dispatch, after [`Effects::serve_room`].
+fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
     let Some(mut state) = work.queue.lock() else {
-        for at in &work.pushes {
-            staged[*at as usize].refused = true;
+        for push in &work.pushes {
+            staged[push.staged as usize].refused = true;
         }
-        return;
+        return true;
     };
+    let had_room = effects.has_room();
     for settlement in &work.settlements {
         state.settle(*settlement, effects);
     }
     let is_logged = work.queue.is_logged();
-    for at in &work.pushes {
-        let staged = &mut staged[*at as usize];
+    let is_session = work.queue.is_session;
+    for push in &work.pushes {
+        let staged = &mut staged[push.staged as usize];
+        if is_session && (push.at_qos_0 || staged.message.qos() == 0) {
+            staged.taken += u32::from(state.push_express(&staged.message, false, effects));
+            continue;
+        }
         let position = std::num::NonZeroU64::new(staged.position).filter(|_| is_logged);
         let position = position.map(crate::log::Position);
         if state.push(&work.queue, &staged.message, position, false, effects) {
@@ -382,7 +407,12 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) {
             effects.settle(work.queue.id, position, 1);
         }
     }
-    state.dispatch(&work.queue, effects);
+    // A session that has room again is served from all its queues in turn before this one goes on.
+    let is_deferred = effects.has_room() && !had_room;
+    if !is_deferred {
+        state.dispatch(&work.queue, effects);
+    }
+    !is_deferred
 }
 
 impl Scratch {
@@ -417,6 +447,7 @@ impl Scratch {
         self.routes.clear();
         self.sessions.clear();
         self.work_of.clear();
+        self.deferred.clear();
         self.events.clear();
         for mut work in self.work.drain(..) {
             if self.spare.len() < SPARE_MAX {

@@ -278,6 +278,7 @@ impl Broker {
 
     /// Carries out what work on queues left to be done. No lock is held here.
     pub(crate) fn finish(&self, effects: &mut Effects) {
+        effects.serve_room();
         effects.log(&*self.log);
         self.log.end_batch();
         self.counters.add(&mut effects.counters);

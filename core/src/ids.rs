@@ -37,3 +37,14 @@ pub struct DeliveryId {
     /// Which use of that place: a stale id settles nothing.
     pub(crate) generation: u32,
 }
+
+impl DeliveryId {
+    /// The place of deliveries that were settled when they were sent.
+    pub(crate) const SETTLED: u32 = u32::MAX;
+
+    /// Whether it waits for its settlement: what a consumer gets without acknowledgement does not.
+    #[must_use]
+    pub const fn is_unsettled(&self) -> bool {
+        self.slot != Self::SETTLED
+    }
+}

@@ -226,6 +226,19 @@ impl Message {
         self.head().publisher
     }
 
+    /// The MQTT QoS it was published at. Other protocols may carry the one it had in MQTT; else
+    /// they say at most whether it should survive, and what says nothing goes out at the granted
+    /// QoS.
+    #[must_use]
+    pub fn qos(&self) -> u8 {
+        let wire = &self.0.slice[self.properties_start()..self.body_start()];
+        self.head().codec.qos(wire).unwrap_or_else(|| {
+            let properties = self.properties();
+            let unsaid = if properties.durable == Some(false) { 0 } else { 2 };
+            properties.qos.unwrap_or(unsaid)
+        })
+    }
+
     /// Whether it asked to survive a restart.
     #[must_use]
     pub fn is_persistent(&self) -> bool {

@@ -140,4 +140,11 @@ pub trait PropertyCodec: Debug + Sync {
     /// Decodes `wire`, which this codec's adapter put into a [`crate::Draft`] and has validated.
     /// Must not panic on any input: records come back from disk.
     fn decode(&self, wire: &[u8]) -> Properties;
+
+    /// [`Properties::qos`], where it can be had without decoding: queues of MQTT sessions ask it
+    /// of every message.
+    fn qos(&self, wire: &[u8]) -> Option<u8> {
+        let _ = wire;
+        None
+    }
 }

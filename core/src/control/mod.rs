@@ -8,6 +8,7 @@ mod client;
 mod consumer;
 mod exchange;
 mod queue;
+mod share;
 
 use std::sync::Arc;
 
@@ -120,11 +121,11 @@ pub enum Request {
         /// Deliveries that may be unsettled at once (Receive Maximum), at least 1.
         unsettled_max: u16,
     },
-    /// Subscribe the MQTT session to filters; one with the same pattern is replaced. Answered with
+    /// Subscribe the MQTT session; a subscription to the same source is replaced. Answered with
     /// [`Response::Subscribed`].
     Subscribe(Vec<Subscription>),
     /// Answered with [`Response::Unsubscribed`].
-    Unsubscribe(Vec<Pattern>),
+    Unsubscribe(Vec<Source>),
 }
 
 /// An exchange to be declared (AMQP 0-9-1, `exchange.declare`).
@@ -204,19 +205,50 @@ pub struct Consume {
     pub arguments: Table,
 }
 
-/// One filter of an MQTT session.
+/// Where the messages of an MQTT subscription come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// What is published to matching topics, in words.
+    Filter(Pattern),
+    /// A queue, by name (`$queue/<name>`).
+    Queue(String),
+    /// What is published to matching topics, each message to one member of the group
+    /// (`$share/<group>/<filter>`).
+    Shared {
+        /// The group's name.
+        group: String,
+        /// What is subscribed to, in words.
+        pattern: Pattern,
+    },
+}
+
+/// One subscription of an MQTT session.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// What is subscribed to, in words.
-    pub pattern: Pattern,
-    /// Set for QoS 0 whose packets depend on nothing but `Variant`: the core encodes straight
+    /// What is subscribed to.
+    pub source: Source,
+    /// The highest QoS that deliveries may have.
+    pub qos: u8,
+    /// Set for filters at QoS 0 whose packets depend on nothing but `Variant`: the core encodes straight
     /// into the outbox. `None`: messages go through the session's queue and come as
     /// [`crate::Event::Delivery`].
     pub fire_and_forget: Option<(&'static dyn Encoder, Variant)>,
     /// Not what this connection published itself.
     pub no_local: bool,
-    /// Deliver the retained messages that match, now.
+    /// Deliver the retained messages that match, now; for filters.
     pub retained: bool,
+}
+
+/// What became of one [`Subscription`].
+#[derive(Debug, Default)]
+pub struct Granted {
+    /// The consumer that deliveries come from, to be given to [`crate::Batch::start`] after the
+    /// SUBACK is written (again is harmless): one for all filters of the session, one for each
+    /// other source. `None` for fire-and-forget.
+    pub consumer: Option<ConsumerId>,
+    /// The retained messages of a fire-and-forget subscription that wanted them, to be sent by
+    /// the adapter; those of the others come through the session's queue.
+    pub retained: Vec<Message>,
 }
 
 /// An answer to a [`Request`].
@@ -250,16 +282,9 @@ pub enum Response {
         /// An earlier session was resumed.
         present: bool,
     },
-    /// What was asked of [`Request::Subscribe`], in its order.
-    Subscribed {
-        /// The consumer of the session's queue, once any subscription needs it; give it to
-        /// [`crate::Batch::start`] after the SUBACK is written (again is harmless).
-        consumer: Option<ConsumerId>,
-        /// For each fire-and-forget subscription that wanted them, its retained messages, to be
-        /// sent by the adapter; those of the others come through the session's queue.
-        retained: Vec<Vec<Message>>,
-    },
-    /// For each pattern whether there was such a subscription.
+    /// What became of each subscription of [`Request::Subscribe`], in its order.
+    Subscribed(Vec<Result<Granted, Refusal>>),
+    /// For each source whether there was such a subscription.
     Unsubscribed(Vec<bool>),
 }
 
@@ -332,7 +357,7 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
             Ok(client::open(session, &client_id, unsettled_max))
         }
         Request::Subscribe(subscriptions) => client::subscribe(session, subscriptions),
-        Request::Unsubscribe(patterns) => client::unsubscribe(session, patterns),
+        Request::Unsubscribe(sources) => client::unsubscribe(session, &sources),
         Request::Login(_) | Request::Open { .. } | Request::Get { .. } => Err(Refusal::Internal),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ready::Front;
 use super::state::State;
 use super::{Effects, Queue};
-use crate::{Delivery, DeliveryId, Event, Outbox};
+use crate::{Delivery, DeliveryId, Event, Message, Outbox, Protocol};
 
 /// Ready messages from which on consumers are served in runs: below, fairness counts more than
 /// the cost of changing over.
@@ -14,6 +14,15 @@ const BACKLOG: u64 = 64;
 
 /// The longest run one consumer gets while another waits.
 const RUN_MAX: u32 = 16;
+
+/// A delivery on its way to a taker.
+struct Handed {
+    slot: u32,
+    generation: u32,
+    message: Message,
+    redelivered: bool,
+    retained: bool,
+}
 
 impl State {
     /// Hands ready messages to consumers until either runs out.
@@ -34,6 +43,10 @@ impl State {
 
     fn deliver(&mut self, effects: &mut Effects) {
         loop {
+            if self.express_is_next() {
+                self.hand_over_express(effects);
+                continue;
+            }
             let bytes = match self.ready.front() {
                 Front::Resident { bytes } => bytes,
                 Front::Empty => return,
@@ -95,23 +108,61 @@ impl State {
     }
 
     fn hand_over(&mut self, place: u32, bytes: usize, effects: &mut Effects) {
-        let Some((entry, message)) = self.ready.pop() else { return };
-        let redelivered = entry.attempts > 0;
-        let retained = entry.retained;
         let Some(taker) = self.takers[place as usize].as_ref() else { return };
         let protocol = taker.protocol();
         let no_ack = taker.consumer.as_ref().is_none_or(|consumer| consumer.no_ack);
+        if !no_ack && !taker.session.reserve() {
+            // Another queue of the session was faster: somebody else is chosen.
+            return;
+        }
+        let Some((entry, message)) = self.ready.pop() else { return };
+        let redelivered = entry.attempts > 0;
         let (slot, generation) = if no_ack {
             if let Some(position) = entry.position {
                 effects.settle(self.id, position, 1);
             }
             effects.counters.of(protocol).delivered_no_ack += 1;
-            (u32::MAX, 0)
+            (DeliveryId::SETTLED, 0)
         } else {
             effects.counters.of(protocol).delivered += 1;
             self.keep(&entry, &message, place)
         };
         effects.counters.of(protocol).redelivered += u64::from(redelivered);
+        let delivery = Handed { slot, generation, message, redelivered, retained: entry.retained };
+        self.hand(place, delivery, bytes);
+    }
+
+    /// Whether the oldest message that needs no acknowledgement goes next: in its turn, or at once
+    /// when what is older waits for acknowledgements or for the log.
+    fn express_is_next(&self) -> bool {
+        let Some(entry) = self.express.front() else { return false };
+        let first = self.order.first().and_then(|place| self.takers[*place as usize].as_ref());
+        if !first.is_some_and(super::Taker::is_open) {
+            return false;
+        }
+        match self.ready.front() {
+            Front::Empty | Front::Paged => true,
+            Front::Resident { .. } => {
+                self.ready.front_arrival().is_none_or(|older| entry.arrival < older)
+                    || !self.has_taker_with_credit()
+            }
+        }
+    }
+
+    fn hand_over_express(&mut self, effects: &mut Effects) {
+        let Some(&place) = self.order.first() else { return };
+        let Some(entry) = self.express.pop_front() else { return };
+        let Some(message) = entry.message else { return };
+        effects.counters.of(Protocol::Mqtt).delivered_no_ack += 1;
+        let bytes = message.cost_bytes();
+        let (slot, retained) = (DeliveryId::SETTLED, entry.retained);
+        let delivery = Handed { slot, generation: 0, message, redelivered: false, retained };
+        self.hand(place, delivery, bytes);
+    }
+
+    /// Puts a delivery among those that the taker's outbox gets at the end of the dispatch.
+    fn hand(&mut self, place: u32, handed: Handed, bytes: usize) {
+        let Handed { slot, generation, message, redelivered, retained } = handed;
         let Some(taker) = self.takers[place as usize].as_mut() else { return };
         let queue = taker.queue_index;
         let session = taker.session.id();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::counters::Counters;
 use crate::log::{Log, Position, Settled};
+use crate::session::SessionShared;
 use crate::{Outbox, QueueId};
 
 /// Collected under queue locks, carried out by [`Effects::finish`] after the last one is released
@@ -16,6 +17,8 @@ pub(crate) struct Effects {
     settled: Vec<Settled>,
     /// Messages to be read back.
     reads: Vec<(QueueId, Vec<Position>)>,
+    /// Sessions at their shared limit that got room again.
+    room: Vec<Arc<SessionShared>>,
     /// What happened.
     pub(crate) counters: Counters,
 }
@@ -44,6 +47,29 @@ impl Effects {
     pub(crate) fn read(&mut self, queue: QueueId, positions: Vec<Position>) {
         if !positions.is_empty() {
             self.reads.push((queue, positions));
+        }
+    }
+
+    /// Notes that a session that had reached its shared limit has room again.
+    pub(crate) fn room(&mut self, session: &Arc<SessionShared>) {
+        if !self.room.last().is_some_and(|known| Arc::ptr_eq(known, session)) {
+            self.room.push(session.clone());
+        }
+    }
+
+    /// Whether a session waits for [`Effects::serve_room`].
+    pub(crate) fn has_room(&self) -> bool {
+        !self.room.is_empty()
+    }
+
+    /// Dispatches the queues of sessions that have room again. No lock is held here.
+    pub(crate) fn serve_room(&mut self) {
+        while let Some(session) = self.room.pop() {
+            for queue in session.queues_in_turn() {
+                if let Some(mut state) = queue.lock() {
+                    state.dispatch(&queue, self);
+                }
+            }
         }
     }
 

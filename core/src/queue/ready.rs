@@ -110,6 +110,11 @@ impl Ready {
         }
     }
 
+    /// The place in the order of what would be delivered next, if it is not in the backlog.
+    pub(super) fn front_arrival(&self) -> Option<Arrival> {
+        self.front_entry().map(|entry| entry.arrival)
+    }
+
     fn returned_first(&self) -> bool {
         match (self.returned.first_key_value(), self.window.front()) {
             (Some((returned, _)), Some(entry)) => *returned < entry.arrival,

@@ -1,5 +1,6 @@
 //! The transitions of a queue. Every one is a method of [`State`], under the queue's lock.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -9,13 +10,16 @@ use super::taker::{Consumer, Taker};
 use super::unsettled::{Slab, Unsettled};
 use crate::log::Position;
 use crate::session::SessionShared;
-use crate::{DeliveryId, Message, Outcome, QueueId};
+use crate::{DeliveryId, Message, Outcome, Protocol, QueueId};
 
 /// What changes in a queue.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(super) id: QueueId,
     pub(super) ready: Ready,
+    /// Of a session's queue: what goes out at QoS 0, which must not wait for the acknowledgements
+    /// that `ready` waits for (MQTT 5, section 4.9).
+    pub(super) express: VecDeque<Entry>,
     pub(super) unsettled: Slab,
     /// Consumers and getters by place; a place is free once nothing of it is unsettled.
     pub(super) takers: Vec<Option<Taker>>,
@@ -37,6 +41,9 @@ pub(crate) struct State {
     /// A consumer was attached once (auto-delete).
     pub(crate) had_consumer: bool,
 }
+
+/// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
+const EXPRESS_MAX: usize = 16 * 1024;
 
 /// One settlement on its way into a queue.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +94,7 @@ impl State {
         Self {
             id,
             ready: Ready::default(),
+            express: VecDeque::new(),
             unsettled: Slab::default(),
             takers: Vec::new(),
             order: Vec::new(),
@@ -103,7 +111,7 @@ impl State {
 
     /// Messages ready.
     pub(crate) fn ready_count(&self) -> u64 {
-        self.ready.len()
+        self.ready.len() + self.express.len() as u64
     }
 
     /// Deliveries unsettled.
@@ -143,6 +151,28 @@ impl State {
         true
     }
 
+    /// Appends a message that goes out at QoS 0 to a session's queue. It is dropped, and counted,
+    /// when nobody is there to take it or too many wait. False when the queue is deleted.
+    pub(crate) fn push_express(
+        &mut self,
+        message: &Message,
+        retained: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.deleted {
+            return false;
+        }
+        if self.order.is_empty() || self.express.len() >= EXPRESS_MAX {
+            effects.counters.of(Protocol::Mqtt).dropped += 1;
+            return true;
+        }
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        let message = Some(message.clone());
+        self.express.push_back(Entry { arrival, position: None, message, attempts: 0, retained });
+        true
+    }
+
     /// Settles one delivery. Stale ones do nothing. The caller dispatches afterwards.
     pub(crate) fn settle(&mut self, settlement: Settlement, effects: &mut Effects) {
         let Some(entry) = self.unsettled.remove(settlement.slot, settlement.generation) else {
@@ -153,7 +183,9 @@ impl State {
             return;
         };
         taker.unsettled -= 1;
-        taker.session.settled(1);
+        if taker.session.settled(1) {
+            effects.room(&taker.session);
+        }
         let counts = effects.counters.of(taker.protocol());
         match settlement.outcome {
             Outcome::Accepted => counts.acknowledged += 1,
@@ -239,8 +271,11 @@ impl State {
         self.order.retain(|known| *known != place);
         self.cursor = 0;
         self.forget_idle(place);
-        if self.order.is_empty() && self.window_max.is_some() {
-            self.ready.evict();
+        if self.order.is_empty() {
+            self.express.clear();
+            if self.window_max.is_some() {
+                self.ready.evict();
+            }
         }
         self.takers.iter().flatten().any(|taker| Arc::ptr_eq(&taker.session, session))
     }
@@ -287,12 +322,13 @@ impl State {
         let redelivered = entry.attempts > 0;
         let delivery = if let Some(queue_index) = queue_index {
             let place = self.getter(session, queue_index);
+            session.took_one();
             self.keep(&entry, &message, place)
         } else {
             if let Some(position) = entry.position {
                 effects.settle(self.id, position, 1);
             }
-            (u32::MAX, 0)
+            (DeliveryId::SETTLED, 0)
         };
         let counts = effects.counters.of(session.protocol());
         if queue_index.is_some() {
@@ -323,11 +359,11 @@ impl State {
         }
     }
 
-    /// Keeps a delivery until it is settled. A body that the log has is not kept.
+    /// Keeps a delivery, which its session has counted, until it is settled. A body that the log
+    /// has is not kept.
     pub(super) fn keep(&mut self, entry: &Entry, message: &Message, place: u32) -> (u32, u32) {
         if let Some(taker) = self.takers[place as usize].as_mut() {
             taker.unsettled += 1;
-            taker.session.took(1);
         }
         let is_readable = self.window_max.is_some() && entry.position.is_some();
         self.unsettled.insert(Unsettled {
@@ -351,7 +387,8 @@ impl State {
 
     /// Drops what is ready. Returns how many that were, and what is left to be dropped.
     pub(crate) fn purge(&mut self, effects: &mut Effects) -> (u64, Garbage) {
-        let count = self.ready.len();
+        let count = self.ready_count();
+        self.express.clear();
         for (first, count) in self.ready.positions() {
             effects.settle(self.id, first, count);
         }
@@ -372,7 +409,9 @@ impl State {
         self.order.clear();
         let takers: Vec<Taker> = self.takers.drain(..).flatten().collect();
         for taker in &takers {
-            taker.session.settled(taker.unsettled);
+            if taker.unsettled > 0 && taker.session.settled(taker.unsettled) {
+                effects.room(&taker.session);
+            }
         }
         (count, takers, garbage)
     }

@@ -57,18 +57,25 @@ impl Consumer {
             pending_bytes: 0,
         }
     }
+
+    const fn is_open(&self) -> bool {
+        self.started && !self.detached && !self.waits_for_room
+    }
 }
 
 impl Taker {
     /// Whether it takes another message now.
     pub(super) fn can_take(&self) -> bool {
         self.consumer.as_ref().is_some_and(|consumer| {
-            consumer.started
-                && !consumer.detached
-                && !consumer.waits_for_room
+            consumer.is_open()
                 && (consumer.no_ack
                     || (self.unsettled < consumer.prefetch && self.session.has_credit()))
         })
+    }
+
+    /// Whether it takes another message that needs no acknowledgement now.
+    pub(super) fn is_open(&self) -> bool {
+        self.consumer.as_ref().is_some_and(Consumer::is_open)
     }
 
     /// The consumer that it is, unless it was detached.

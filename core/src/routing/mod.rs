@@ -8,6 +8,7 @@ mod cache;
 mod exchange;
 mod headers;
 mod route;
+mod share;
 mod target;
 mod topic;
 
@@ -22,6 +23,7 @@ pub(crate) use cache::{Place, RouteCache};
 pub(crate) use exchange::{BindingKey, Exchange, ExchangeKind};
 pub(crate) use headers::check as check_headers;
 pub(crate) use route::{Headers, Route};
+use share::Share;
 pub(crate) use target::{Subscriber, Target, TargetId};
 
 /// The exchange that MQTT topics and STOMP `/topic` destinations live in.
@@ -34,6 +36,8 @@ pub(crate) struct Routing {
     hasher: ahash::RandomState,
     pub(crate) exchanges: NameMap<Arc<str>, Exchange>,
     pub(crate) queues: NameMap<Arc<str>, Arc<Queue>>,
+    /// Groups of shared subscriptions, by their queue's name.
+    shares: NameMap<Arc<str>, Share>,
     /// Which exchanges a target is bound to, so that its end need not search them all.
     bound_to: NameMap<TargetId, BTreeSet<Arc<str>>>,
 }
@@ -45,6 +49,7 @@ impl Routing {
             hasher: hasher.clone(),
             exchanges: NameMap::with_hasher(hasher.clone()),
             queues: NameMap::with_hasher(hasher.clone()),
+            shares: NameMap::with_hasher(hasher.clone()),
             bound_to: NameMap::with_hasher(hasher.clone()),
         };
         for (name, kind, internal) in [
@@ -170,5 +175,6 @@ impl Routing {
             self.queues.remove(name);
         }
         self.forget_target(&TargetId::Queue(id));
+        self.forget_target(&TargetId::QueueAtQos0(id));
     }
 }

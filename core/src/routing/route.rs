@@ -15,6 +15,8 @@ use crate::{Draft, PropertyCodec, QueueId, Refusal, Table};
 pub(crate) struct Route {
     /// Each once.
     pub(crate) queues: Vec<Arc<Queue>>,
+    /// Queues of MQTT sessions that only subscriptions at QoS 0 lead to; none of them in `queues`.
+    pub(crate) queues_at_qos_0: Vec<Arc<Queue>>,
     /// Those of `queues` whose messages are logged.
     pub(crate) logged: Vec<QueueId>,
     /// Fire-and-forget subscribers, those of one variant together, so that each variant is
@@ -55,12 +57,12 @@ impl<'a> Headers<'a> {
 impl Route {
     /// Whether anybody gets the message.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.subscribers.is_empty()
+        self.queues.is_empty() && self.queues_at_qos_0.is_empty() && self.subscribers.is_empty()
     }
 
     /// Deliveries that one message causes.
     pub(crate) fn fan_out(&self) -> usize {
-        self.queues.len() + self.subscribers.len()
+        self.queues.len() + self.queues_at_qos_0.len() + self.subscribers.len()
     }
 
     /// Resolves `exchange` and `key`. A queue gets one copy whatever the number of paths; cycles
@@ -93,6 +95,7 @@ impl Route {
         while let Some(exchange) = pending.pop() {
             exchange.route(key, headers, |target| match target {
                 Target::Queue(queue) => route.queues.push(queue.clone()),
+                Target::QueueAtQos0(queue) => route.queues_at_qos_0.push(queue.clone()),
                 Target::Subscriber(subscriber) => route.subscribers.push(subscriber.clone()),
                 Target::Exchange(name) => {
                     if let Some(next) = routing.exchanges.get(name)
@@ -111,9 +114,16 @@ impl Route {
     fn finish(&mut self, key: &str) {
         self.queues.sort_unstable_by_key(|queue| queue.id);
         self.queues.dedup_by_key(|queue| queue.id);
+        self.queues_at_qos_0.sort_unstable_by_key(|queue| queue.id);
+        self.queues_at_qos_0.dedup_by_key(|queue| queue.id);
+        let is_there = |queue: &Arc<Queue>| {
+            self.queues.binary_search_by_key(&queue.id, |known| known.id).is_ok()
+        };
+        self.queues_at_qos_0.retain(|queue| !is_there(queue));
         if key.starts_with('$') {
             // Such keys do not reach MQTT [MQTT-4.7.2-1].
             self.queues.retain(|queue| !queue.is_session);
+            self.queues_at_qos_0.clear();
             self.subscribers.clear();
         }
         // A client with overlapping subscriptions of both kinds gets one copy, through its queue,
@@ -121,6 +131,7 @@ impl Route {
         let sessions: BTreeSet<_> = self
             .queues
             .iter()
+            .chain(&self.queues_at_qos_0)
             .filter(|queue| queue.is_session)
             .filter_map(|queue| queue.owner)
             .collect();

@@ -23,6 +23,8 @@ pub(crate) struct Subscriber {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Queue(Arc<Queue>),
+    /// The queue of an MQTT session, for a subscription at QoS 0.
+    QueueAtQos0(Arc<Queue>),
     Exchange(Arc<str>),
     Subscriber(Arc<Subscriber>),
 }
@@ -31,6 +33,7 @@ pub(crate) enum Target {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum TargetId {
     Queue(QueueId),
+    QueueAtQos0(QueueId),
     Exchange(Arc<str>),
     Subscriber(u64),
 }
@@ -39,6 +42,7 @@ impl Target {
     pub(crate) fn id(&self) -> TargetId {
         match self {
             Self::Queue(queue) => TargetId::Queue(queue.id),
+            Self::QueueAtQos0(queue) => TargetId::QueueAtQos0(queue.id),
             Self::Exchange(name) => TargetId::Exchange(name.clone()),
             Self::Subscriber(subscriber) => TargetId::Subscriber(subscriber.id),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ConsumerId;
-use crate::address::Pattern;
+use crate::control::Source;
 use crate::queue::Queue;
 use crate::routing::Subscriber;
 
@@ -12,9 +12,7 @@ use crate::routing::Subscriber;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) name: Arc<str>,
-    /// Deliveries that may be unsettled at once.
-    pub(crate) unsettled_max: u16,
-    pub(crate) subscriptions: HashMap<Pattern, Subscribed>,
+    pub(crate) subscriptions: HashMap<Source, Subscribed>,
     /// Made with the first subscription that needs it.
     pub(crate) queue: Option<(Arc<Queue>, ConsumerId)>,
 }
@@ -26,4 +24,20 @@ pub(crate) enum Subscribed {
     FireAndForget(Arc<Subscriber>),
     /// Through the session's queue.
     Queued,
+    /// Through the session's queue, at QoS 0.
+    QueuedAtQos0,
+    /// A consumer of its own, of a queue that somebody declared.
+    Consumer(ConsumerId),
+    /// A consumer of its own, of a group's queue.
+    Member(ConsumerId),
+}
+
+impl Subscribed {
+    /// The consumer that it alone has.
+    pub(crate) const fn consumer(&self) -> Option<ConsumerId> {
+        match self {
+            Self::Consumer(consumer) | Self::Member(consumer) => Some(*consumer),
+            Self::FireAndForget(_) | Self::Queued | Self::QueuedAtQos0 => None,
+        }
+    }
 }

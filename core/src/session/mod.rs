@@ -144,7 +144,7 @@ pub(crate) struct SessionShared {
     pub(crate) connection: Arc<ConnectionShared>,
     /// Deliveries unsettled, over all its consumers.
     unsettled: AtomicU32,
-    /// The most there may be (AMQP's global prefetch); 0 for no limit.
+    /// The most there may be (AMQP's global prefetch, MQTT's Receive Maximum); 0 for no limit.
     unsettled_max: AtomicU32,
     /// Guards consumers and queues; taken by control requests only.
     contents: Mutex<Contents>,
@@ -160,6 +160,8 @@ pub(crate) struct Contents {
     queues: Vec<Option<Arc<Queue>>>,
     pub(crate) consumers: HashMap<ConsumerId, ConsumerPlace>,
     next_consumer: u32,
+    /// Which of `queues` is served first when there is room again.
+    turn: usize,
     /// Its MQTT half, once opened.
     pub(crate) client: Option<Client>,
 }
@@ -235,21 +237,45 @@ impl SessionShared {
         max == 0 || self.unsettled.load(Ordering::Relaxed) < max
     }
 
-    /// Whether its consumers share a limit.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.unsettled_max.load(Ordering::Relaxed) != 0
-    }
-
     pub(crate) fn limit(&self, unsettled_max: u32) {
         self.unsettled_max.store(unsettled_max, Ordering::Relaxed);
     }
 
-    pub(crate) fn took(&self, count: u32) {
-        self.unsettled.fetch_add(count, Ordering::Relaxed);
+    /// Counts one more unsettled delivery, unless the limit is reached: queues ask at the same
+    /// time, and an MQTT client must never get more than its Receive Maximum.
+    pub(crate) fn reserve(&self) -> bool {
+        let max = self.unsettled_max.load(Ordering::Relaxed);
+        if max == 0 {
+            self.took_one();
+            return true;
+        }
+        let more = |unsettled| (unsettled < max).then_some(unsettled + 1);
+        self.unsettled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    pub(crate) fn settled(&self, count: u32) {
-        self.unsettled.fetch_sub(count, Ordering::Relaxed);
+    /// Counts one more, whatever the limit: the client asked for this very message.
+    pub(crate) fn took_one(&self) {
+        self.unsettled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts deliveries as settled. True when the limit was reached before: the session's other
+    /// queues may have something for it.
+    pub(crate) fn settled(&self, count: u32) -> bool {
+        let before = self.unsettled.fetch_sub(count, Ordering::Relaxed);
+        let max = self.unsettled_max.load(Ordering::Relaxed);
+        max != 0 && before >= max
+    }
+
+    /// Every queue it reads from, starting with another one at each call, so that none takes all
+    /// the room that is made under a shared limit.
+    pub(crate) fn queues_in_turn(&self) -> Vec<Arc<Queue>> {
+        let mut contents = self.contents();
+        let mut queues = contents.queues();
+        if !queues.is_empty() {
+            contents.turn = (contents.turn + 1) % queues.len();
+            queues.rotate_left(contents.turn);
+        }
+        queues
     }
 
     /// A panic elsewhere leaves the contents whole: every change is one call.

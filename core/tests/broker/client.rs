@@ -1,7 +1,7 @@
 //! MQTT sessions: subscriptions of both kinds, retained messages, takeover.
 
 use trivium_core::address::Pattern;
-use trivium_core::control::Subscription;
+use trivium_core::control::{Source, Subscription};
 use trivium_core::{Broker, Event, Limits, Request, Response, Variant};
 
 use crate::peer::{Peer, Plain, Publish};
@@ -22,7 +22,8 @@ fn open(peer: &Peer, client_id: &str) -> String {
 /// Fire-and-forget for a variant, else through the session's queue.
 fn subscription(filter: &str, variant: Option<u32>) -> Subscription {
     Subscription {
-        pattern: Pattern::from_filter(filter),
+        source: Source::Filter(Pattern::from_filter(filter)),
+        qos: u8::from(variant.is_none()),
         fire_and_forget: variant.map(|variant| (&Plain as _, Variant(variant))),
         no_local: false,
         retained: false,
@@ -31,12 +32,13 @@ fn subscription(filter: &str, variant: Option<u32>) -> Subscription {
 
 fn subscribe(peer: &mut Peer, subscription: Subscription) -> Vec<String> {
     match peer.ask(Request::Subscribe(vec![subscription])) {
-        Ok(Response::Subscribed { consumer, retained }) => {
-            if let Some(consumer) = consumer {
+        Ok(Response::Subscribed(mut answers)) => {
+            let granted = answers.pop().unwrap().unwrap();
+            if let Some(consumer) = granted.consumer {
                 peer.batch(|batch, session| batch.start(session, consumer));
             }
             let body = |message: &trivium_core::Message| message.body().to_vec();
-            let bodies = retained.iter().flatten().map(body);
+            let bodies = granted.retained.iter().map(body);
             bodies.map(|body| String::from_utf8(body).unwrap()).collect()
         }
         other => panic!("unexpected {other:?}"),
@@ -147,8 +149,8 @@ fn unsubscribing_ends_it_and_says_whether_there_was_one() {
     for (filter, variant) in [("a", Some(4)), ("b", None)] {
         subscribe(&mut peer, subscription(filter, variant));
     }
-    let patterns = ["a", "b", "c"].map(Pattern::from_filter).to_vec();
-    let answer = peer.ask(Request::Unsubscribe(patterns));
+    let sources = ["a", "b", "c"].map(|filter| Source::Filter(Pattern::from_filter(filter)));
+    let answer = peer.ask(Request::Unsubscribe(sources.to_vec()));
     let Ok(Response::Unsubscribed(known)) = answer else { panic!("unexpected {answer:?}") };
     assert_eq!(known, [true, true, false]);
     peer.publish("amq.topic", "a", "x");

@@ -1,6 +1,7 @@
 //! Topic names and filters: which are valid, and where in the broker they lead.
 
-use trivium_core::address::words_of_topic;
+use trivium_core::address::{Pattern, words_of_topic};
+use trivium_core::control::Source;
 
 use crate::ReasonCode;
 use crate::fault::Fault;
@@ -12,6 +13,9 @@ pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
 /// Topics that are a queue's name, through the default exchange: what a Response Topic says when
 /// the reply goes to a queue of another protocol.
 const QUEUE_PREFIX: &str = "$queue/";
+
+/// What shared subscriptions begin with (MQTT 5, section 4.8.2).
+const SHARE_PREFIX: &str = "$share/";
 
 /// The longest routing key; a topic's dots are coded in three octets each.
 const KEY_BYTES_MAX: usize = 65_535;
@@ -44,12 +48,28 @@ pub(crate) fn is_filter(filter: &str) -> bool {
 
 /// Whether a filter asks for a shared subscription.
 pub(crate) fn is_shared(filter: &str) -> bool {
-    filter.starts_with("$share/")
+    filter.starts_with(SHARE_PREFIX)
 }
 
-/// Whether a filter asks for a queue of another protocol.
-pub(crate) fn is_queue(filter: &str) -> bool {
-    filter.starts_with(QUEUE_PREFIX)
+/// Where the messages of a filter come from; `None` for one that is not valid.
+pub(crate) fn source_of_filter(filter: &str) -> Option<Source> {
+    if let Some(rest) = filter.strip_prefix(SHARE_PREFIX) {
+        // A group has a name without wildcards, and a filter behind it [MQTT-4.8.2-1, -2].
+        let (group, filter) = rest.split_once('/')?;
+        let is_valid = is_topic(group) && is_filter(filter) && !filter.starts_with('$');
+        let (group, pattern) = (group.to_owned(), Pattern::from_filter(filter));
+        return is_valid.then_some(Source::Shared { group, pattern });
+    }
+    if let Some(name) = filter.strip_prefix(QUEUE_PREFIX) {
+        let mut decoded = String::with_capacity(name.len());
+        decode_queue_name(name, &mut decoded);
+        // One spelling a queue: unsubscribing one would else end the other.
+        let mut topic = Vec::with_capacity(filter.len());
+        encode_queue_topic(&decoded, &mut topic);
+        let is_valid = is_topic(name) && topic == filter.as_bytes();
+        return is_valid.then_some(Source::Queue(decoded));
+    }
+    is_filter(filter).then(|| Source::Filter(Pattern::from_filter(filter)))
 }
 
 /// Where a topic leads. Kept from one PUBLISH to the next: most clients repeat their topic, and

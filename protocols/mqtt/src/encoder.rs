@@ -3,9 +3,10 @@
 use trivium_core::address::topic_of_words;
 use trivium_core::{Encoder, Field, Lost, Message, Protocol, Variant};
 
-use crate::guard::id;
+use crate::address::encode_queue_topic;
+use crate::guard::{Property, Reader, id, property};
 use crate::packet::{variable, variable_bytes, write_variable};
-use crate::properties::{split_wire, write_block};
+use crate::properties::{split_wire, write_block, write_pair};
 use crate::version::Version;
 
 /// The largest Remaining Length.
@@ -21,7 +22,13 @@ pub(crate) struct Envelope<'a> {
     pub(crate) packet_id: u16,
     /// Written for MQTT 5.
     pub(crate) subscription_ids: &'a [u32],
+    /// The `$queue/<name>` topic of a delivery from a queue; the message's own address goes into
+    /// the user property [`ORIGINAL_TOPIC`].
+    pub(crate) queue_topic: Option<&'a str>,
 }
+
+/// The user property of deliveries from a queue that says what the message was published to.
+const ORIGINAL_TOPIC: &str = "x-mqtt-topic";
 
 impl Envelope<'_> {
     /// Appends the PUBLISH of `message`; false, and nothing, when MQTT cannot say it. What the
@@ -40,7 +47,11 @@ impl Envelope<'_> {
         let reserved = variable_bytes(estimate);
         out.resize(out.len() + reserved, 0);
         let body_start = out.len();
-        if !write_topic(message, out) {
+        let is_written = match self.queue_topic {
+            Some(topic) => write_text(topic.as_bytes(), out),
+            None => write_topic(message, out),
+        };
+        if !is_written {
             lost.note(Field::Address);
             out.truncate(start);
             return false;
@@ -74,6 +85,9 @@ impl Envelope<'_> {
             Some(wire) => out.extend_from_slice(split_wire(wire).1),
             None => *lost = write_block(message.properties(), out),
         }
+        if self.queue_topic.is_some() {
+            write_original_topic(message, start, out);
+        }
         for &subscription in self.subscription_ids {
             out.push(id::SUBSCRIPTION_ID);
             write_variable(subscription as usize, out);
@@ -102,6 +116,40 @@ fn write_length(length: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>)
     } else {
         out.splice(place, octets[..count].iter().copied());
     }
+}
+
+/// Says in the property block that starts at `start` what the message was published to. What a
+/// publisher said under that name goes: it must not pass for the truth.
+fn write_original_topic(message: &Message, start: usize, out: &mut Vec<u8>) {
+    let mut at = start;
+    while at < out.len() {
+        let mut reader = Reader::new(&out[at..]);
+        let Ok((_, property)) = property(&mut reader) else { break };
+        let end = out.len() - reader.rest().len();
+        if matches!(property, Property::Pair(ORIGINAL_TOPIC, _)) {
+            out.drain(at..end);
+        } else {
+            at = end;
+        }
+    }
+    let mut topic = Vec::new();
+    let is_topic = if message.exchange_bytes().is_empty() {
+        encode_queue_topic(message.routing_key(), &mut topic);
+        true
+    } else {
+        topic_of_words(message.routing_key(), &mut topic)
+    };
+    if is_topic {
+        write_pair(ORIGINAL_TOPIC, &topic, out);
+    }
+}
+
+/// Appends a UTF-8 Encoded String; false when it is too long.
+fn write_text(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(length) = u16::try_from(text.len()) else { return false };
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(text);
+    true
 }
 
 /// Appends the topic behind its length. Keys that begin with `$` do not reach MQTT: such topics are
@@ -153,6 +201,7 @@ impl Encoder for PublishEncoder {
             retain: keeps_retain && message.is_retain(),
             packet_id: 0,
             subscription_ids: &[],
+            queue_topic: None,
         }
         .write(message, out, &mut lost);
         lost

@@ -60,6 +60,10 @@ impl PropertyCodec for Codec {
         Protocol::Mqtt
     }
 
+    fn qos(&self, wire: &[u8]) -> Option<u8> {
+        Some(split_wire(wire).0)
+    }
+
     fn decode(&self, wire: &[u8]) -> Properties {
         let (qos, block) = split_wire(wire);
         let mut properties =
@@ -234,7 +238,7 @@ fn write_text(id: u8, text: &[u8], out: &mut Vec<u8>) -> bool {
     is_text
 }
 
-fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) -> bool {
     let is_text = is_text(name.as_bytes()) && is_text(value);
     if is_text {
         out.push(id::USER_PROPERTY);

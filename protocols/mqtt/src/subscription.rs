@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use trivium_core::address::Pattern;
+use trivium_core::ConsumerId;
+use trivium_core::control::Source;
+
+use crate::address::encode_queue_topic;
 
 /// One granted filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
-    pub(crate) pattern: Pattern,
+    pub(crate) source: Source,
     /// Granted.
     pub(crate) qos: u8,
     /// Subscription Identifier.
@@ -18,6 +21,27 @@ pub(crate) struct Filter {
     pub(crate) is_fire_and_forget: bool,
 }
 
+impl Filter {
+    /// What each delivery of a subscription with a consumer of its own answers.
+    fn matched(&self) -> Option<Matched> {
+        let queue_topic = match &self.source {
+            Source::Filter(_) => return None,
+            Source::Queue(name) => {
+                let mut topic = Vec::new();
+                encode_queue_topic(name, &mut topic);
+                Some(String::from_utf8_lossy(&topic).into())
+            }
+            Source::Shared { .. } => None,
+        };
+        Some(Matched {
+            qos: self.qos,
+            retain_as_published: self.retain_as_published,
+            ids: self.id.into_iter().collect(),
+            queue_topic,
+        })
+    }
+}
+
 /// What the filters that match a delivery say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Matched {
@@ -26,12 +50,16 @@ pub(crate) struct Matched {
     pub(crate) retain_as_published: bool,
     /// Of all matching subscriptions that have one [MQTT-3.3.4-4].
     pub(crate) ids: Vec<u32>,
+    /// The topic of deliveries from a queue, which are not sent under their own.
+    pub(crate) queue_topic: Option<Box<str>>,
 }
 
 /// All filters of a session, by their text [MQTT-3.10.4-1].
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     filters: BTreeMap<String, Filter>,
+    /// Subscriptions with a consumer of their own, and what their deliveries answer.
+    consumers: BTreeMap<ConsumerId, (String, Matched)>,
     last: Last,
 }
 
@@ -54,15 +82,32 @@ impl Subscriptions {
         self.filters.contains_key(filter)
     }
 
-    /// Adds a filter, or replaces the one with the same text [MQTT-3.8.4-3].
-    pub(crate) fn insert(&mut self, text: String, filter: Filter) {
+    /// Adds a filter, or replaces the one with the same text [MQTT-3.8.4-3]. `consumer` is where
+    /// its deliveries come from.
+    pub(crate) fn insert(&mut self, text: String, filter: Filter, consumer: Option<ConsumerId>) {
+        self.consumers.retain(|_, (known, _)| *known != text);
+        if let (Some(consumer), Some(matched)) = (consumer, filter.matched()) {
+            self.consumers.insert(consumer, (text.clone(), matched));
+        }
         self.filters.insert(text, filter);
         self.last.is_known = false;
     }
 
+    /// The subscription to `filter`.
+    pub(crate) fn get(&self, filter: &str) -> Option<&Filter> {
+        self.filters.get(filter)
+    }
+
     pub(crate) fn remove(&mut self, filter: &str) {
         self.filters.remove(filter);
+        self.consumers.retain(|_, (known, _)| known != filter);
         self.last.is_known = false;
+    }
+
+    /// What a delivery from a consumer of one subscription answers; `None` for the session's
+    /// queue.
+    pub(crate) fn of_consumer(&self, consumer: ConsumerId) -> Option<&Matched> {
+        self.consumers.get(&consumer).map(|(_, matched)| matched)
     }
 
     /// What matches a delivery from the session's queue; `is_own` for what this connection
@@ -82,10 +127,8 @@ impl Subscriptions {
     fn find(&self, key: &str, is_own: bool) -> Option<Matched> {
         let mut matched: Option<Matched> = None;
         for filter in self.filters.values() {
-            if filter.is_fire_and_forget
-                || (filter.no_local && is_own)
-                || !filter.pattern.matches(key)
-            {
+            let Source::Filter(pattern) = &filter.source else { continue };
+            if filter.is_fire_and_forget || (filter.no_local && is_own) || !pattern.matches(key) {
                 continue;
             }
             let matched = matched.get_or_insert_default();

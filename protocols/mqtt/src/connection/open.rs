@@ -232,8 +232,7 @@ impl Open {
 
     fn on_delivery(&mut self, delivery: &Delivery, batch: &mut Batch<'_>, out: &mut Transmit) {
         let is_own = delivery.message.publisher() == self.outgoing.connection();
-        let key = delivery.message.routing_key();
-        let matched = self.subscribing.matching(key, is_own);
+        let matched = self.subscribing.matching(delivery, is_own);
         self.outgoing.on_delivery(delivery, matched, &mut self.entered.session, batch, out);
     }
 
@@ -245,11 +244,11 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
-        let consumer = self.subscribing.on_answer(answer, batch, out)?;
+        let consumers = self.subscribing.on_answer(answer, batch, out)?;
         for delivery in std::mem::take(&mut self.held) {
             self.on_delivery(&delivery, batch, out);
         }
-        if let Some(consumer) = consumer {
+        for consumer in consumers {
             batch.start(&mut self.entered.session, consumer);
         }
         Ok(())

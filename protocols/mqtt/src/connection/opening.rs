@@ -150,7 +150,6 @@ fn properties(
     properties.max_packet_size = u32::try_from(config.packet_bytes_max).ok();
     properties.assigned_client_identifier = connect.client_id.is_empty().then_some(client_id);
     properties.topic_alias_max = (config.topic_alias_max > 0).then_some(config.topic_alias_max);
-    properties.shared_subscription_available = Some(0);
     properties.server_keep_alive = keep_alive_cap;
     properties
 }

@@ -8,7 +8,6 @@ use crate::Config;
 use crate::encoder::Envelope;
 use crate::packet::acknowledgement::Acknowledgement;
 use crate::packet::connect::Connect;
-use crate::properties::split_wire;
 use crate::subscription::Matched;
 use crate::version::Version;
 
@@ -61,7 +60,9 @@ impl Outgoing {
         let Some(matched) = matched else {
             return batch.settle(session, delivery.delivery, Outcome::Accepted);
         };
-        let qos = matched.qos.min(published_qos(&delivery.message));
+        // A queue hands out what the client settles, whatever QoS it was published at.
+        let is_queue = matched.queue_topic.is_some();
+        let qos = if is_queue { matched.qos } else { matched.qos.min(delivery.message.qos()) };
         let packet_id = if qos == 0 {
             0
         } else {
@@ -78,6 +79,7 @@ impl Outgoing {
                 || (matched.retain_as_published && delivery.message.is_retain()),
             packet_id,
             subscription_ids: &matched.ids,
+            queue_topic: matched.queue_topic.as_deref(),
         };
         let mut lost = Lost::NONE;
         let is_sent = self.write(envelope, &delivery.message, out, &mut lost);
@@ -141,16 +143,4 @@ impl Outgoing {
         self.free.push(packet_id);
         Some(delivery)
     }
-}
-
-/// The QoS a message was published at. Other protocols may carry the one it had in MQTT; else they
-/// say at most whether it should survive, and what says nothing goes out at the granted QoS
-/// (`mapping.md`, "Properties").
-fn published_qos(message: &Message) -> u8 {
-    let Some(wire) = message.wire(Protocol::Mqtt) else {
-        let properties = message.properties();
-        let unsaid = if properties.durable == Some(false) { 0 } else { 2 };
-        return properties.qos.unwrap_or(unsaid);
-    };
-    split_wire(wire).0
 }

@@ -2,17 +2,17 @@
 //!
 //! A filter granted QoS 0 whose packets depend on nothing per client is fire-and-forget: the core
 //! encodes once for all such subscribers. Every other one is served through the session's queue.
-//! QoS 2 is granted as 1.
+//! `$queue/<name>` and `$share/<group>/<filter>` have a consumer of their own each. QoS 2 is granted
+//! as 1.
 
 use std::collections::BTreeSet;
 
-use trivium_core::address::Pattern;
-use trivium_core::control::{Answer, Request, Response, Subscription};
-use trivium_core::{Batch, ConsumerId, Lost, Message, Protocol, Refusal, Transmit};
+use trivium_core::control::{Answer, Granted, Request, Response, Source, Subscription};
+use trivium_core::{Batch, ConsumerId, Delivery, Lost, Message, Protocol, Refusal, Transmit};
 
 use super::End;
 use crate::ReasonCode;
-use crate::address::{is_filter, is_queue, is_shared};
+use crate::address::source_of_filter;
 use crate::encoder::{ENCODER, Envelope, variant};
 use crate::fault::Fault;
 use crate::packet::connect::Connect;
@@ -80,8 +80,12 @@ impl Subscribing {
         matches!(self.pending, Some(Pending::Subscribe { .. }))
     }
 
-    pub(super) fn matching(&mut self, key: &str, is_own: bool) -> Option<&Matched> {
-        self.subscriptions.matching(key, is_own)
+    /// What a delivery answers; `is_own` for what this connection published.
+    pub(super) fn matching(&mut self, delivery: &Delivery, is_own: bool) -> Option<&Matched> {
+        if self.subscriptions.of_consumer(delivery.consumer).is_some() {
+            return self.subscriptions.of_consumer(delivery.consumer);
+        }
+        self.subscriptions.matching(delivery.message.routing_key(), is_own)
     }
 
     pub(super) fn on_subscribe(
@@ -98,16 +102,19 @@ impl Subscribing {
             let is_new = !self.subscriptions.contains(&requested.filter)
                 && !added.contains(&requested.filter);
             let count = self.subscriptions.len() + added.len();
-            let code = if is_new && count >= self.subscriptions_max {
+            let grant = if is_new && count >= self.subscriptions_max {
                 Err(ReasonCode::QUOTA_EXCEEDED)
             } else {
                 grant(&requested)
             };
-            if let Ok(qos) = code {
-                added.extend(is_new.then(|| requested.filter.clone()));
-                asked.push(self.asked(index, requested, qos, id, is_new));
-            }
-            codes.push(code.map_or_else(|code| code, ReasonCode));
+            codes.push(match grant {
+                Ok((source, qos)) => {
+                    added.extend(is_new.then(|| requested.filter.clone()));
+                    asked.push(self.asked(index, requested, source, qos, id, is_new));
+                    ReasonCode(qos)
+                }
+                Err(code) => code,
+            });
         }
         if asked.is_empty() {
             self.write_suback(packet_id, &codes, out)?;
@@ -122,33 +129,40 @@ impl Subscribing {
         &self,
         index: usize,
         requested: Requested,
+        source: Source,
         qos: u8,
         id: Option<u32>,
         is_new: bool,
     ) -> Asked {
+        let is_plain = matches!(source, Source::Filter(_));
         Asked {
             index,
             filter: Filter {
-                pattern: Pattern::from_filter(&requested.filter),
+                is_fire_and_forget: is_plain
+                    && qos == 0
+                    && id.is_none()
+                    && self.packet_bytes_max.is_none(),
+                source,
                 qos,
                 id,
                 no_local: requested.no_local,
                 retain_as_published: requested.retain_as_published,
-                is_fire_and_forget: qos == 0 && id.is_none() && self.packet_bytes_max.is_none(),
             },
             text: requested.filter,
-            wants_retained: match requested.retain_handling {
-                RetainHandling::Always => true,
-                RetainHandling::WhenNew => is_new,
-                RetainHandling::Never => false,
-            },
+            wants_retained: is_plain
+                && match requested.retain_handling {
+                    RetainHandling::Always => true,
+                    RetainHandling::WhenNew => is_new,
+                    RetainHandling::Never => false,
+                },
         }
     }
 
     fn subscription(&self, asked: &Asked) -> Subscription {
         let filter = &asked.filter;
         Subscription {
-            pattern: filter.pattern.clone(),
+            source: filter.source.clone(),
+            qos: filter.qos,
             fire_and_forget: filter
                 .is_fire_and_forget
                 .then(|| (&ENCODER as _, variant(self.version, filter.retain_as_published))),
@@ -165,49 +179,55 @@ impl Subscribing {
         let Unsubscribe { packet_id, filters } = unsubscribe;
         // As if each filter had come in a packet of its own [MQTT-3.10.4-6].
         let mut removed = BTreeSet::new();
+        let mut sources = Vec::new();
         let mut codes = Vec::with_capacity(filters.len());
         for filter in &filters {
-            codes.push(if !is_filter(filter) {
-                ReasonCode::TOPIC_FILTER_INVALID
-            } else if self.subscriptions.contains(filter) && removed.insert(filter) {
-                ReasonCode::SUCCESS
-            } else {
-                ReasonCode::NO_SUBSCRIPTION_EXISTED
+            codes.push(match self.subscriptions.get(filter) {
+                Some(known) if removed.insert(filter) => {
+                    sources.push(known.source.clone());
+                    ReasonCode::SUCCESS
+                }
+                None if source_of_filter(filter).is_none() => ReasonCode::TOPIC_FILTER_INVALID,
+                _ => ReasonCode::NO_SUBSCRIPTION_EXISTED,
             });
         }
-        let patterns: Vec<_> =
-            removed.into_iter().map(|filter| Pattern::from_filter(filter)).collect();
-        if patterns.is_empty() {
+        if sources.is_empty() {
             self.write_unsuback(packet_id, &codes, out)?;
             return Ok(None);
         }
         self.pending = Some(Pending::Unsubscribe { packet_id, filters, codes });
-        Ok(Some(Request::Unsubscribe(patterns)))
+        Ok(Some(Request::Unsubscribe(sources)))
     }
 
-    /// The broker answered. Returns the consumer to be started, its SUBACK being written.
+    /// The broker answered. Returns the consumers to be started, their SUBACK being written.
     pub(super) fn on_answer(
         &mut self,
         answer: Answer,
         batch: &Batch<'_>,
         out: &mut Transmit,
-    ) -> Result<Option<ConsumerId>, End> {
+    ) -> Result<Vec<ConsumerId>, End> {
         match (self.pending.take(), answer) {
             (_, Err(Refusal::TakenOver)) => Err(Refusal::TakenOver.into()),
             (
-                Some(Pending::Subscribe { packet_id, codes, asked }),
-                Ok(Response::Subscribed { consumer, retained }),
+                Some(Pending::Subscribe { packet_id, mut codes, asked }),
+                Ok(Response::Subscribed(answers)),
             ) => {
+                let mut granted = Vec::with_capacity(answers.len());
+                for (asked, answer) in asked.into_iter().zip(answers) {
+                    match answer {
+                        Ok(grant) => granted.push((asked, grant)),
+                        Err(refusal) => codes[asked.index] = ReasonCode::of_answer(&refusal),
+                    }
+                }
                 self.write_suback(packet_id, &codes, out)?;
-                self.on_subscribed(asked, &retained, batch, out);
-                Ok(consumer)
+                Ok(self.on_subscribed(granted, batch, out))
             }
             (Some(Pending::Subscribe { packet_id, mut codes, asked }), Err(refusal)) => {
                 for asked in asked {
                     codes[asked.index] = ReasonCode::of_answer(&refusal);
                 }
                 self.write_suback(packet_id, &codes, out)?;
-                Ok(None)
+                Ok(Vec::new())
             }
             (
                 Some(Pending::Unsubscribe { packet_id, filters, codes }),
@@ -217,34 +237,32 @@ impl Subscribing {
                     self.subscriptions.remove(filter);
                 }
                 self.write_unsuback(packet_id, &codes, out)?;
-                Ok(None)
+                Ok(Vec::new())
             }
             (Some(Pending::Unsubscribe { packet_id, mut codes, .. }), Err(refusal)) => {
                 codes.fill(ReasonCode::of_answer(&refusal));
                 self.write_unsuback(packet_id, &codes, out)?;
-                Ok(None)
+                Ok(Vec::new())
             }
             _ => Err(Refusal::Internal.into()),
         }
     }
 
-    /// `retained` has one list for each fire-and-forget filter that wanted them.
     fn on_subscribed(
         &mut self,
-        asked: Vec<Asked>,
-        retained: &[Vec<Message>],
+        granted: Vec<(Asked, Granted)>,
         batch: &Batch<'_>,
         out: &mut Transmit,
-    ) {
-        let mut retained = retained.iter();
-        for asked in asked {
-            if asked.filter.is_fire_and_forget && asked.wants_retained {
-                for message in retained.next().into_iter().flatten() {
-                    self.write_retained(message, batch, out);
-                }
+    ) -> Vec<ConsumerId> {
+        let mut consumers = Vec::new();
+        for (asked, Granted { consumer, retained }) in granted {
+            for message in &retained {
+                self.write_retained(message, batch, out);
             }
-            self.subscriptions.insert(asked.text, asked.filter);
+            consumers.extend(consumer.filter(|consumer| !consumers.contains(consumer)));
+            self.subscriptions.insert(asked.text, asked.filter, consumer);
         }
+        consumers
     }
 
     fn write_retained(&self, message: &Message, batch: &Batch<'_>, out: &mut Transmit) {
@@ -254,6 +272,7 @@ impl Subscribing {
             retain: true,
             packet_id: 0,
             subscription_ids: &[],
+            queue_topic: None,
         };
         let mut lost = Lost::NONE;
         if envelope.write(message, &mut out.bytes, &mut lost) {
@@ -296,16 +315,12 @@ impl Subscribing {
     }
 }
 
-/// The QoS granted, or why not.
-fn grant(requested: &Requested) -> Result<u8, ReasonCode> {
-    if !is_filter(&requested.filter) {
-        return Err(ReasonCode::TOPIC_FILTER_INVALID);
-    }
-    if is_shared(&requested.filter) {
-        return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
-    }
-    if is_queue(&requested.filter) {
+/// What the filter leads to and the QoS granted, or why not.
+fn grant(requested: &Requested) -> Result<(Source, u8), ReasonCode> {
+    let source = source_of_filter(&requested.filter).ok_or(ReasonCode::TOPIC_FILTER_INVALID)?;
+    if matches!(source, Source::Queue(_)) && requested.qos == 0 {
+        // Whoever takes from a queue has to settle.
         return Err(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);
     }
-    Ok(requested.qos.min(GRANTED_QOS_MAX))
+    Ok((source, requested.qos.min(GRANTED_QOS_MAX)))
 }

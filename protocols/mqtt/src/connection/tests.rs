@@ -8,6 +8,7 @@ mod fuzz;
 mod model;
 mod opening;
 mod publishing;
+mod sources;
 mod subscribing;
 
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use super::*;
 const V4: Version = Version::V311;
 const V5: Version = Version::V5;
 const ACCEPTED_4: &[u8] = b"\x20\x02\0\0";
-/// Receive Maximum 8192, Maximum Packet Size 16 MiB, Topic Alias Maximum 16, no sharing.
-const ACCEPTED_5: &[u8] = b"\x20\x10\0\0\x0D\x21\x20\0\x27\x01\0\0\0\x22\0\x10\x2A\0";
+/// Receive Maximum 8192, Maximum Packet Size 16 MiB, Topic Alias Maximum 16.
+const ACCEPTED_5: &[u8] = b"\x20\x0E\0\0\x0B\x21\x20\0\x27\x01\0\0\0\x22\0\x10";
 
 fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();

@@ -43,8 +43,14 @@ fn message(
     Message::new(draft, ConnectionId(1), &mut Vec::new())
 }
 
-const PLAIN: Envelope<'_> =
-    Envelope { version: Version::V5, qos: 0, retain: false, packet_id: 0, subscription_ids: &[] };
+const PLAIN: Envelope<'_> = Envelope {
+    version: Version::V5,
+    qos: 0,
+    retain: false,
+    packet_id: 0,
+    subscription_ids: &[],
+    queue_topic: None,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -78,7 +84,7 @@ proptest! {
         for version in [Version::V311, Version::V5] {
             let mut out = b"before".to_vec();
             let envelope = Envelope {
-                version, qos, retain: true, packet_id, subscription_ids: &ids,
+                version, qos, retain: true, packet_id, subscription_ids: &ids, queue_topic: None,
             };
             prop_assert!(envelope.write(&message, &mut out, &mut Lost::default()));
             let mut stream = BytesMut::from(&out[6..]);

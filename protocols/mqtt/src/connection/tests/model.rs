@@ -24,8 +24,9 @@ struct Subscriber<'w> {
     /// The one filter it is subscribed to, and its QoS.
     subscribed: Option<(usize, u8)>,
     unacknowledged: VecDeque<u16>,
-    received: Vec<u32>,
-    expected: Vec<u32>,
+    /// By QoS: what goes out at QoS 0 does not wait for acknowledgements [MQTT-4.6.0-5].
+    received: [Vec<u32>; 2],
+    expected: [Vec<u32>; 2],
     window: usize,
 }
 
@@ -36,7 +37,8 @@ impl Subscriber<'_> {
             let Packet::Publish(publish) = v5::read(&mut stream, 1 << 20).unwrap() else {
                 continue;
             };
-            self.received.push(u32::from_be_bytes(publish.payload[..].try_into().unwrap()));
+            let number = u32::from_be_bytes(publish.payload[..].try_into().unwrap());
+            self.received[publish.qos as usize].push(number);
             if publish.pkid != 0 {
                 assert!(!self.unacknowledged.contains(&publish.pkid), "[MQTT-2.2.1-4]");
                 self.unacknowledged.push_back(publish.pkid);
@@ -84,8 +86,8 @@ fn subscriber<'w>(world: &'w World, name: &str, window: u8) -> Subscriber<'w> {
         client: client_with(world, V5, name, &[0x21, 0, window]),
         subscribed: None,
         unacknowledged: VecDeque::new(),
-        received: Vec::new(),
-        expected: Vec::new(),
+        received: Default::default(),
+        expected: Default::default(),
         window: usize::from(window),
     }
 }
@@ -110,11 +112,13 @@ fn play(seed: u64) -> usize {
             }
             _ => {
                 let topic = sequence.next(TOPICS.len());
-                let flags = [0, 2][sequence.next(2)];
-                publisher.send(&publish(V5, flags, TOPICS[topic], 9, b"", &number.to_be_bytes()));
+                let qos = u8::try_from(sequence.next(2)).unwrap();
+                let (flags, body) = (qos << 1, number.to_be_bytes());
+                publisher.send(&publish(V5, flags, TOPICS[topic], 9, b"", &body));
                 for subscriber in &mut subscribers {
-                    if subscriber.subscribed.is_some_and(|(filter, _)| FILTERS[filter].1[topic]) {
-                        subscriber.expected.push(number);
+                    let matches = |(filter, _): &(usize, u8)| FILTERS[*filter].1[topic];
+                    if let Some((_, granted)) = subscriber.subscribed.filter(matches) {
+                        subscriber.expected[usize::from(granted.min(qos))].push(number);
                     }
                 }
             }
@@ -127,7 +131,7 @@ fn play(seed: u64) -> usize {
         subscriber.acknowledge_all();
         assert_eq!(subscriber.received, subscriber.expected, "seed {seed}");
     }
-    subscribers.iter().map(|subscriber| subscriber.received.len()).sum()
+    subscribers.iter().flat_map(|subscriber| &subscriber.received).map(Vec::len).sum()
 }
 
 #[test]

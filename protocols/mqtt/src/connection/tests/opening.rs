@@ -57,7 +57,7 @@ fn clients_of_all_versions_are_accepted() {
         accepted(
             "session expiry is told to be 0",
             connect(V5, "a", 0, b"\x11\0\0\0\x09"),
-            &packet(0x20, &[b"\0\0\x12\x11\0\0\0\0", &ACCEPTED_5[5..]]),
+            &packet(0x20, &[b"\0\0\x10\x11\0\0\0\0", &ACCEPTED_5[5..]]),
         ),
     ]);
 }
