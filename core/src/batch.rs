@@ -6,19 +6,22 @@
 //! subscribers get one encoding per variant; (5) what nobody took comes back, then confirms; (6)
 //! every driver that has something to fetch is woken once. Staged order is kept.
 
+mod commit;
 mod fan_out;
 
 use std::sync::Arc;
 
 use crate::hash::IdMap;
-use crate::log::{Log, Publish};
+use crate::log::{Log, Position, Publish};
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Settlement};
-use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
+use crate::routing::{History, Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
+use crate::transaction::Held;
+use crate::vhost::Vhost;
 use crate::{
     Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
-    QueueId, Refusal, Session, Ticket, Worker,
+    QueueId, Refusal, Session, Ticket, Transaction, Worker,
 };
 
 /// Whether a publisher wants to hear that its message is safe.
@@ -155,12 +158,28 @@ impl<'a> Batch<'a> {
         draft: Draft<'_>,
         confirm: Confirm,
     ) -> Result<Published, Refusal> {
+        self.publish_also(session, draft, &[], confirm)
+    }
+
+    /// As [`Batch::publish`], routed by each of `more_keys`, too (AMQP's CC and BCC). A queue still
+    /// gets one copy.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batch::publish`].
+    pub fn publish_also(
+        &mut self,
+        session: &mut Session,
+        draft: Draft<'_>,
+        more_keys: &[&str],
+        confirm: Confirm,
+    ) -> Result<Published, Refusal> {
         check_lengths(&draft)?;
         let connection = &session.shared.connection;
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
         });
-        let place = connection.vhost.route(cache, &draft)?;
+        let place = connection.vhost.route(cache, &draft, more_keys)?;
         let route = cache.at(place).ok_or(Refusal::Internal)?;
         let counts = self.scratch.effects.counters.of(connection.protocol);
         counts.published += 1;
@@ -171,7 +190,8 @@ impl<'a> Batch<'a> {
         session.last_ticket = ticket.unwrap_or(session.last_ticket);
         counts.published_confirm += u64::from(ticket.is_some());
         let published = Published { ticket: session.last_ticket, routed };
-        if !routed && ticket.is_none() && !draft.mandatory && !retain {
+        let is_kept = retain || !route.histories.is_empty();
+        if !routed && ticket.is_none() && !draft.mandatory && !is_kept {
             counts.unroutable_dropped += 1;
             return Ok(published);
         }
@@ -183,8 +203,8 @@ impl<'a> Batch<'a> {
         }
         let mandatory = draft.mandatory;
         let message = Message::new(draft, connection.id, &mut self.scratch.copy);
-        if retain {
-            connection.vhost.retained().set(&message);
+        if is_kept {
+            keep(&message, retain.then_some(&connection.vhost), &route.histories);
         }
         let session = self.scratch.session(&session.shared);
         let route = index(self.scratch.routes.len() - 1);
@@ -244,25 +264,53 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Holds a publish for the commit of `transaction`, routed now. Returns whether anything
+    /// matched its address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batch::publish`], and when the transaction is full. Nothing was held then.
+    pub fn hold(
+        &mut self,
+        session: &Session,
+        transaction: &mut Transaction,
+        draft: Draft<'_>,
+        more_keys: &[&str],
+    ) -> Result<bool, Refusal> {
+        check_lengths(&draft)?;
+        let connection = &session.shared.connection;
+        let cache = self.scratch.cache.get_or_insert_with(|| {
+            RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
+        });
+        let place = connection.vhost.route(cache, &draft, more_keys)?;
+        let route = cache.at(place).ok_or(Refusal::Internal)?.clone();
+        let (routed, mandatory) = (!route.is_empty(), draft.mandatory);
+        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
+        let held = Held { message, route, mandatory };
+        transaction.hold(held, self.broker.limits.transaction_bytes_max)?;
+        Ok(routed)
+    }
+
+    /// The core's limits.
+    #[must_use]
+    pub const fn limits(&self) -> &crate::Limits {
+        &self.broker.limits
+    }
+
     /// Does what was staged.
     pub fn end(mut self) {
-        let broker = self.broker;
         self.group_by_queue();
         let scratch = &mut *self.scratch;
-        let appended = append(&*broker.log, &mut scratch.staged, &scratch.routes);
-        for (at, work) in (0u32..).zip(&scratch.work) {
-            if !work_on(work, &mut scratch.staged, &mut scratch.effects) {
-                scratch.deferred.push(at);
-            }
-        }
+        let appended = append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
+        scratch.work_on_queues();
         drop(appended);
-        scratch.effects.serve_room();
-        for at in scratch.deferred.drain(..) {
-            let queue = &scratch.work[at as usize].queue;
-            if let Some(mut state) = queue.lock() {
-                state.dispatch(queue, &mut scratch.effects);
-            }
-        }
+        self.finish();
+    }
+
+    /// What remains once queues have their messages.
+    fn finish(mut self) {
+        let broker = self.broker;
+        self.scratch.dispatch_deferred();
         self.fan_out();
         self.return_unroutable();
         let scratch = &mut *self.scratch;
@@ -332,6 +380,18 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Keeps a message for those who come later: as the last of its address in `vhost`, and where it
+/// passes an exchange that remembers.
+#[cold]
+fn keep(message: &Message, vhost: Option<&Arc<Vhost>>, histories: &[Arc<History>]) {
+    if let Some(vhost) = vhost {
+        vhost.retained().set(message);
+    }
+    for history in histories {
+        history.keep(message);
+    }
+}
+
 /// What a message cannot hold.
 fn check_lengths(draft: &Draft<'_>) -> Result<(), Refusal> {
     let too_long = |what, limit| Err(Refusal::LimitReached { what, limit });
@@ -353,28 +413,38 @@ fn append<'l>(
     staged: &mut [Staged],
     routes: &[StagedRoute],
 ) -> Option<crate::log::Appended<'l>> {
-    let logged = |staged: &Staged| {
-        let route = &routes[staged.route as usize].route;
-        staged.message.is_persistent() && !route.logged.is_empty()
-    };
-    let publishes: Vec<Publish<'_>> = staged
-        .iter()
-        .filter(|staged| logged(staged))
-        .map(|staged| Publish {
-            message: &staged.message,
-            queues: &routes[staged.route as usize].route.logged,
-        })
-        .collect();
+    let publishes = publishes(staged, routes);
     if publishes.is_empty() {
         return None;
     }
     let appended = log.append(&publishes);
-    let mut position = appended.first();
-    for staged in staged.iter_mut().filter(|staged| logged(staged)) {
-        staged.position = position.get();
-        position = position.plus(1);
-    }
+    assign(staged, routes, appended.first());
     Some(appended)
+}
+
+fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
+    let route = &routes[staged.route as usize].route;
+    staged.message.is_persistent() && !route.logged.is_empty()
+}
+
+fn publishes<'a>(staged: &'a [Staged], routes: &'a [StagedRoute]) -> Vec<Publish<'a>> {
+    let logged = staged.iter().filter(|staged| is_logged(staged, routes));
+    let publish = |staged: &'a Staged| Publish {
+        message: &staged.message,
+        queues: &routes[staged.route as usize].route.logged,
+    };
+    logged.map(publish).collect()
+}
+
+/// Notes where the log has what [`publishes`] gave. Returns the last position.
+fn assign(staged: &mut [Staged], routes: &[StagedRoute], first: Position) -> Position {
+    let (mut next, mut last) = (first, first);
+    for staged in staged.iter_mut().filter(|staged| is_logged(staged, routes)) {
+        staged.position = next.get();
+        last = next;
+        next = next.plus(1);
+    }
+    last
 }
 
 /// Settles, pushes and dispatches under one lock of the queue. False when it was left to the
@@ -399,7 +469,7 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
             continue;
         }
         let position = std::num::NonZeroU64::new(staged.position).filter(|_| is_logged);
-        let position = position.map(crate::log::Position);
+        let position = position.map(Position);
         if state.push(&work.queue, &staged.message, position, false, effects) {
             staged.taken += 1;
         } else if let Some(position) = position {
@@ -416,6 +486,24 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
 }
 
 impl Scratch {
+    fn work_on_queues(&mut self) {
+        for (at, work) in (0u32..).zip(&self.work) {
+            if !work_on(work, &mut self.staged, &mut self.effects) {
+                self.deferred.push(at);
+            }
+        }
+    }
+
+    fn dispatch_deferred(&mut self) {
+        self.effects.serve_room();
+        for at in self.deferred.drain(..) {
+            let queue = &self.work[at as usize].queue;
+            if let Some(mut state) = queue.lock() {
+                state.dispatch(queue, &mut self.effects);
+            }
+        }
+    }
+
     /// The index of a session; one read usually speaks for one.
     fn session(&mut self, session: &Arc<SessionShared>) -> u32 {
         let known = self.sessions.iter().rposition(|known| Arc::ptr_eq(known, session));

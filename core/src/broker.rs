@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::task::Waker;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -9,7 +10,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::batch::Scratch;
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
-use crate::log::{EphemeralLog, Log, LogEvents, Position, StepLog};
+use crate::log::{Appended, EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
 use crate::loss::{Loss, SharedLosses};
 use crate::queue::{Effects, Garbage, Queue};
 use crate::session::SessionShared;
@@ -40,6 +41,8 @@ pub struct Broker {
     pub(crate) losses: SharedLosses,
     /// Guards the sessions whose publishes wait for the log. Never locked under another lock.
     waiting: Mutex<Vec<Arc<SessionShared>>>,
+    /// Guards who waits for the log to be durable up to a position. A leaf.
+    commits: Mutex<Vec<(u64, Waker)>>,
     /// Guards what is left of purged and deleted queues, until a tick drops it.
     garbage: Mutex<Vec<Garbage>>,
 }
@@ -102,6 +105,7 @@ impl Broker {
             gauges: Gauges::default(),
             losses: SharedLosses::default(),
             waiting: Mutex::default(),
+            commits: Mutex::default(),
             garbage: Mutex::default(),
         });
         broker.add_vhost(DEFAULT_VHOST);
@@ -285,6 +289,34 @@ impl Broker {
         effects.wake();
     }
 
+    /// Puts messages that were published before into a queue that is new to them.
+    pub(crate) fn push(&self, queue: &Arc<Queue>, messages: &[Message]) {
+        let mut effects = Effects::default();
+        let is_logged = |message: &&Message| queue.is_logged() && message.is_persistent();
+        let ids = [queue.id];
+        let publishes: Vec<_> = messages
+            .iter()
+            .filter(is_logged)
+            .map(|message| Publish { message, queues: &ids })
+            .collect();
+        let appended = (!publishes.is_empty()).then(|| self.log.append(&publishes));
+        let mut next = appended.as_ref().map(Appended::first);
+        if let Some(mut state) = queue.lock() {
+            for message in messages {
+                let position = next.filter(|_| is_logged(&message));
+                next = next.map(|next| next.plus(u64::from(position.is_some())));
+                if !state.push(queue, message, position, false, &mut effects)
+                    && let Some(position) = position
+                {
+                    effects.settle(queue.id, position, 1);
+                }
+            }
+            state.dispatch(queue, &mut effects);
+        }
+        drop(appended);
+        self.finish(&mut effects);
+    }
+
     /// Ends a queue: its name, its bindings, its consumers. Returns how many messages were ready.
     pub(crate) fn delete_queue(
         &self,
@@ -374,6 +406,24 @@ impl Broker {
         }
     }
 
+    /// Wakes `waker` once the log is durable up to `position`. The caller looks again afterwards.
+    pub(crate) fn wake_when_durable(&self, position: u64, waker: &Waker) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !commits.iter().any(|(known, other)| *known == position && other.will_wake(waker)) {
+            commits.push((position, waker.clone()));
+        }
+    }
+
+    fn wake_commits(&self, durable: u64) {
+        let due: Vec<_> = {
+            let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+            commits.extract_if(.., |(position, _)| *position <= durable).collect()
+        };
+        for (_, waker) in due {
+            waker.wake();
+        }
+    }
+
     fn decide(&self, session: &Arc<SessionShared>, events: &mut Vec<Event>, effects: &mut Effects) {
         // Under the session's lock up to the push, so that two threads cannot swap two runs.
         let mut confirms = session.confirms();
@@ -387,7 +437,7 @@ impl Broker {
 }
 
 impl LogEvents for Broker {
-    fn durable(&self, _: u64) {
+    fn durable(&self, through: u64) {
         let waiting = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *waiting)
@@ -398,6 +448,7 @@ impl LogEvents for Broker {
             self.confirm(&session, &mut events, &mut effects);
         }
         self.finish(&mut effects);
+        self.wake_commits(through);
     }
 
     fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>) {

@@ -40,6 +40,7 @@ mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+mod transaction;
 mod vhost;
 
 pub use adapter::{Adapter, Description, Transmit};
@@ -59,3 +60,4 @@ pub use properties::{Properties, PropertyCodec, ReplyTo, Table, Value};
 pub use refusal::{Kind, Refusal};
 pub use session::{Connection, Session, SessionHandle};
 pub use time::Instant;
+pub use transaction::Transaction;

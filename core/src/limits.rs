@@ -17,6 +17,8 @@ pub struct Limits {
     pub deliveries_per_turn_max: usize,
     /// Routes a worker keeps (117 bytes each with their keys).
     pub cached_routes_max: usize,
+    /// Bytes that one transaction may hold until its commit.
+    pub transaction_bytes_max: usize,
     /// Words in one routing key or binding key.
     pub words_max: usize,
 }
@@ -30,6 +32,7 @@ impl Default for Limits {
             window_messages_max: 4096,
             deliveries_per_turn_max: 8192,
             cached_routes_max: 1024,
+            transaction_bytes_max: 64 * 1024 * 1024,
             words_max: 65_536,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use crate::hash::NameMap;
 use crate::retained::Retained;
-use crate::routing::{Headers, Place, Route, RouteCache, Routing};
+use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
 use crate::session::SessionShared;
 use crate::{Draft, Refusal};
 
@@ -53,18 +53,20 @@ impl Vhost {
         result
     }
 
-    /// Where the worker's cache has the route of `exchange` and `key`, resolved if it had it not.
+    /// Where the worker's cache has the route of a draft, resolved if it had it not. With
+    /// `more_keys` it is this message's alone.
     pub(crate) fn route(
         &self,
         cache: &mut RouteCache,
         draft: &Draft<'_>,
+        more_keys: &[&str],
     ) -> Result<Place, Refusal> {
         let (exchange, key) = (draft.exchange, draft.routing_key);
         let version = self.version.load(Ordering::Acquire);
         let (place, is_there) = cache.find(self.index, exchange, key, version);
-        if !is_there {
-            let headers = Headers::of(draft);
-            let mut route = Route::resolve(&self.routing(), exchange, key, &headers, version)?;
+        if !is_there || !more_keys.is_empty() {
+            let message = Addressed::of(draft, more_keys);
+            let mut route = Route::resolve(&self.routing(), &message, version)?;
             if route.is_for_one {
                 // No version has this number: the next message does not find it.
                 route.version = 0;

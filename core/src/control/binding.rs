@@ -3,24 +3,32 @@
 use std::sync::Arc;
 
 use super::{Binding, Destination};
-use crate::routing::{BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers};
+use crate::routing::{
+    BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers, check_weight,
+};
 use crate::session::SessionShared;
 use crate::{Refusal, Response};
 
 /// `queue.bind` and `exchange.bind`
 pub(super) fn bind(session: &SessionShared, binding: Binding) -> Result<Response, Refusal> {
     check_ends(&binding)?;
+    let mut recent = None;
     session.connection.vhost.change_routing(|routing| {
         let source = routing.exchange(&binding.source)?;
-        check_key(source.kind, &binding.key)?;
-        if source.kind == ExchangeKind::Headers {
-            check_headers(&binding.arguments)?;
-        }
+        check(source.kind, &binding)?;
+        let history = source.history().cloned();
         let target = target(session, routing, &binding.destination)?;
         let key = BindingKey::new(&binding.key, binding.arguments);
-        routing.bind(&binding.source, &target, key)?;
+        let is_new = routing.bind(&binding.source, &target, key)?;
+        if let (true, Target::Queue(queue), Some(history)) = (is_new, target, history) {
+            recent = Some((queue, history));
+        }
         Ok(Response::Done)
-    })
+    })?;
+    if let Some((queue, history)) = recent {
+        session.connection.broker.push(&queue, &history.messages());
+    }
+    Ok(Response::Done)
 }
 
 /// `queue.unbind` and `exchange.unbind`: what is not there is no error.
@@ -49,11 +57,24 @@ fn check_ends(binding: &Binding) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses what the source cannot read.
+fn check(kind: ExchangeKind, binding: &Binding) -> Result<(), Refusal> {
+    match kind {
+        ExchangeKind::Topic => check_pattern(&binding.key),
+        ExchangeKind::Headers => check_headers(&binding.arguments),
+        ExchangeKind::ConsistentHash => check_weight(&binding.key),
+        ExchangeKind::Direct
+        | ExchangeKind::Fanout
+        | ExchangeKind::Random
+        | ExchangeKind::RecentHistory => Ok(()),
+    }
+}
+
 /// A pattern with many `#` makes every publish walk many branches; RabbitMQ allows two.
-fn check_key(kind: ExchangeKind, key: &str) -> Result<(), Refusal> {
+fn check_pattern(key: &str) -> Result<(), Refusal> {
     const MANY_MAX: usize = 2;
     let many = crate::address::words(key).filter(|word| *word == "#").count();
-    if kind == ExchangeKind::Topic && many > MANY_MAX {
+    if many > MANY_MAX {
         return Err(Refusal::precondition(format!(
             "Topic binding key '{key}' uses {many} '#' wildcards, at most {MANY_MAX} are allowed"
         )));

@@ -1,8 +1,8 @@
 //! Exchanges: declare and delete (AMQP 0-9-1, section 1.6 of the class reference).
 
-use crate::routing::ExchangeKind;
+use crate::routing::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, check_hash, check_history};
 use crate::session::SessionShared;
-use crate::{Refusal, Response};
+use crate::{Refusal, Response, Value};
 
 use super::DeclareExchange;
 
@@ -13,7 +13,7 @@ fn on_default() -> Refusal {
 /// `exchange.declare`
 pub(super) fn declare(
     session: &SessionShared,
-    declare: DeclareExchange,
+    declare: &DeclareExchange,
 ) -> Result<Response, Refusal> {
     let vhost = &session.connection.vhost;
     let name = declare.name.as_str();
@@ -28,37 +28,10 @@ pub(super) fn declare(
         let kind = &declare.kind;
         return Err(Refusal::precondition(format!("unknown exchange type '{kind}'")));
     };
-    if let Some(alternate) = declare.arguments.get("alternate-exchange")
-        && alternate.as_str().is_none()
-    {
-        let kind = super::arguments::type_name(alternate);
-        return Err(Refusal::precondition(format!(
-            "invalid type '{kind}' for arg 'alternate-exchange' in exchange '{name}' in vhost \
-             '{}'",
-            vhost.name
-        )));
-    }
+    check_arguments(kind, declare, &vhost.name)?;
     vhost.change_routing(|routing| {
         if let Some(known) = routing.exchanges.get(name) {
-            let differs = |argument: &str, received: &str, current: &str| {
-                Err(Refusal::precondition(format!(
-                    "inequivalent arg '{argument}' for exchange '{name}' in vhost '{}': received \
-                     '{received}' but current is '{current}'",
-                    vhost.name
-                )))
-            };
-            if known.kind != kind {
-                return differs("type", kind.name(), known.kind.name());
-            }
-            for (argument, received, current) in [
-                ("durable", declare.durable, known.durable),
-                ("auto_delete", declare.auto_delete, known.auto_delete),
-                ("internal", declare.internal, known.internal),
-            ] {
-                if received != current {
-                    return differs(argument, &received.to_string(), &current.to_string());
-                }
-            }
+            check_equivalent(kind, declare, known, &vhost.name)?;
             return Ok(Response::Done);
         }
         if name.starts_with("amq.") {
@@ -66,10 +39,76 @@ pub(super) fn declare(
                 "exchange name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
-        let DeclareExchange { durable, auto_delete, internal, .. } = declare;
-        routing.add_exchange(name, kind, durable, auto_delete, internal, declare.arguments);
+        let DeclareExchange { durable, auto_delete, internal, arguments, .. } = declare;
+        routing.add_exchange(name, kind, *durable, *auto_delete, *internal, arguments.clone());
         Ok(Response::Done)
     })
+}
+
+/// Refuses arguments that say nothing the exchange can follow.
+fn check_arguments(
+    kind: ExchangeKind,
+    declare: &DeclareExchange,
+    vhost: &str,
+) -> Result<(), Refusal> {
+    if let Some(alternate) = declare.arguments.get(ALTERNATE_EXCHANGE)
+        && alternate.as_str().is_none()
+    {
+        let (kind, name) = (super::arguments::type_name(alternate), &declare.name);
+        return Err(Refusal::precondition(format!(
+            "invalid type '{kind}' for arg 'alternate-exchange' in exchange '{name}' in vhost \
+             '{vhost}'"
+        )));
+    }
+    match kind {
+        ExchangeKind::ConsistentHash => check_hash(&declare.arguments),
+        ExchangeKind::RecentHistory => check_history(&declare.arguments),
+        ExchangeKind::Direct
+        | ExchangeKind::Fanout
+        | ExchangeKind::Topic
+        | ExchangeKind::Headers
+        | ExchangeKind::Random => Ok(()),
+    }
+}
+
+/// Refuses a declaration that differs from what is there. Of the arguments only the alternate
+/// exchange counts.
+fn check_equivalent(
+    kind: ExchangeKind,
+    declare: &DeclareExchange,
+    known: &Exchange,
+    vhost: &str,
+) -> Result<(), Refusal> {
+    let name = &declare.name;
+    let differs = |argument: &str, difference: &str| {
+        Err(Refusal::precondition(format!(
+            "inequivalent arg '{argument}' for exchange '{name}' in vhost '{vhost}': {difference}"
+        )))
+    };
+    let both =
+        |received: &str, current: &str| format!("received '{received}' but current is '{current}'");
+    if known.kind != kind {
+        return differs("type", &both(kind.name(), known.kind.name()));
+    }
+    for (argument, received, current) in [
+        ("durable", declare.durable, known.durable),
+        ("auto_delete", declare.auto_delete, known.auto_delete),
+        ("internal", declare.internal, known.internal),
+    ] {
+        if received != current {
+            return differs(argument, &both(&received.to_string(), &current.to_string()));
+        }
+    }
+    let whole = |name: &str| format!("the value '{name}' of type 'longstr'");
+    let received = declare.arguments.get(ALTERNATE_EXCHANGE).and_then(Value::as_str);
+    let difference = match (received, known.alternate()) {
+        (None, None) => return Ok(()),
+        (Some(received), Some(current)) if received == current => return Ok(()),
+        (Some(received), Some(current)) => both(received, current),
+        (None, Some(current)) => format!("received none but current is {}", whole(current)),
+        (Some(received), None) => format!("received {} but current is none", whole(received)),
+    };
+    differs(ALTERNATE_EXCHANGE, &difference)
 }
 
 /// `exchange.delete`

@@ -9,6 +9,7 @@ mod consumer;
 mod exchange;
 mod queue;
 mod share;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ pub(crate) use arguments::type_name;
 use crate::address::Pattern;
 use crate::encoder::{Encoder, Variant};
 use crate::{
-    Connection, ConsumerId, DeliveryId, Message, Principal, Refusal, SessionHandle, Table,
+    Connection, ConsumerId, DeliveryId, Instant, Message, Principal, Refusal, SessionHandle, Table,
+    Transaction,
 };
 
 /// Who asks.
@@ -108,6 +110,15 @@ pub enum Request {
         queue: String,
         /// Settle it at once.
         no_ack: bool,
+    },
+    /// Do all of a transaction, or, refused, nothing of it. Answered with [`Response::Done`] once
+    /// its persistent messages are as safe as their queues promise; what came back is in the outbox
+    /// before.
+    Commit {
+        /// What [`crate::Batch::hold`] and [`Transaction::settle`] collected.
+        transaction: Transaction,
+        /// The adapter's time.
+        now: Instant,
     },
     /// Open the session of an MQTT client, taking it over from another connection if there is
     /// one. Answered with [`Response::SessionOpened`].
@@ -323,7 +334,8 @@ impl std::fmt::Debug for Reply {
 
 impl crate::Broker {
     /// Answers a control request; the innermost of the gateway's control stack. Every answer is
-    /// there at once, but a message that the log must read first.
+    /// there at once, but a message that the log must read first and a commit that it must make
+    /// safe.
     ///
     /// # Errors
     ///
@@ -335,6 +347,7 @@ impl crate::Broker {
         };
         match request {
             Request::Get { queue, no_ack } => consumer::get(session, &queue, no_ack),
+            Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
             request => Reply::Ready(answer(session, request)),
         }
     }
@@ -342,7 +355,7 @@ impl crate::Broker {
 
 fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Answer {
     match request {
-        Request::DeclareExchange(declare) => exchange::declare(session, declare),
+        Request::DeclareExchange(declare) => exchange::declare(session, &declare),
         Request::DeleteExchange { name, if_unused } => exchange::delete(session, &name, if_unused),
         Request::Bind(binding) => binding::bind(session, binding),
         Request::Unbind(binding) => binding::unbind(session, binding),
@@ -358,6 +371,8 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         }
         Request::Subscribe(subscriptions) => client::subscribe(session, subscriptions),
         Request::Unsubscribe(sources) => client::unsubscribe(session, &sources),
-        Request::Login(_) | Request::Open { .. } | Request::Get { .. } => Err(Refusal::Internal),
+        Request::Login(_) | Request::Open { .. } | Request::Get { .. } | Request::Commit { .. } => {
+            Err(Refusal::Internal)
+        }
     }
 }

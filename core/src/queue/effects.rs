@@ -43,6 +43,11 @@ impl Effects {
         self.settled.push(Settled { queue, first, count });
     }
 
+    /// What left queues and was not told to the log yet.
+    pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
+        std::mem::take(&mut self.settled)
+    }
+
     /// Notes that messages must be read.
     pub(crate) fn read(&mut self, queue: QueueId, positions: Vec<Position>) {
         if !positions.is_empty() {

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::headers::HeaderBindings;
-use super::route::Headers;
+use super::history::History;
+use super::route::Addressed;
+use super::spread::{HashOn, Random, Weighted};
 use super::target::{Target, TargetId, Targets};
 use super::topic::Trie;
 use crate::Table;
 use crate::address::Pattern;
 use crate::hash::NameMap;
 
-/// How an exchange chooses (AMQP 0-9-1, section 3.1.3).
+/// How an exchange chooses (AMQP 0-9-1, section 3.1.3; from `ConsistentHash` on, RabbitMQ's plugins).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExchangeKind {
     /// The binding key equals the routing key.
@@ -22,6 +24,12 @@ pub(crate) enum ExchangeKind {
     Topic,
     /// The binding's arguments are compared with the message's headers.
     Headers,
+    /// One binding by a hash, each as often as its key says.
+    ConsistentHash,
+    /// One binding at random.
+    Random,
+    /// Everything, and what came last again to who binds later.
+    RecentHistory,
 }
 
 impl ExchangeKind {
@@ -32,6 +40,9 @@ impl ExchangeKind {
             "fanout" => Some(Self::Fanout),
             "topic" => Some(Self::Topic),
             "headers" => Some(Self::Headers),
+            "x-consistent-hash" => Some(Self::ConsistentHash),
+            "x-random" => Some(Self::Random),
+            "x-recent-history" => Some(Self::RecentHistory),
             _ => None,
         }
     }
@@ -42,9 +53,15 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::Random => "x-random",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 }
+
+/// The argument that names an exchange for what finds no way.
+pub(crate) const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// What tells two bindings between the same ends apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +95,9 @@ enum Matcher {
     Fanout(Targets),
     Topic(Box<Trie>),
     Headers(HeaderBindings),
+    ConsistentHash(Weighted),
+    Random(Random),
+    RecentHistory(Targets, Arc<History>),
 }
 
 /// One exchange.
@@ -95,12 +115,25 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(name: Arc<str>, kind: ExchangeKind, hasher: &ahash::RandomState) -> Self {
+    /// An exchange whose arguments were found valid.
+    pub(super) fn new(
+        name: Arc<str>,
+        kind: ExchangeKind,
+        arguments: Table,
+        hasher: &ahash::RandomState,
+    ) -> Self {
         let table = match kind {
             ExchangeKind::Direct => Matcher::Direct(NameMap::with_hasher(hasher.clone())),
             ExchangeKind::Fanout => Matcher::Fanout(Targets::default()),
             ExchangeKind::Topic => Matcher::Topic(Box::new(Trie::new(hasher))),
             ExchangeKind::Headers => Matcher::Headers(HeaderBindings::default()),
+            ExchangeKind::ConsistentHash => {
+                Matcher::ConsistentHash(Weighted::new(HashOn::of(&arguments)))
+            }
+            ExchangeKind::Random => Matcher::Random(Random::new(hasher.hash_one(&name))),
+            ExchangeKind::RecentHistory => {
+                Matcher::RecentHistory(Targets::default(), Arc::new(History::of(&arguments)))
+            }
         };
         Self {
             name,
@@ -108,7 +141,7 @@ impl Exchange {
             durable: false,
             auto_delete: false,
             internal: false,
-            arguments: Table::default(),
+            arguments,
             bindings: BTreeMap::new(),
             table,
         }
@@ -123,18 +156,37 @@ impl Exchange {
         self.bindings.contains_key(target)
     }
 
-    pub(super) fn bind(&mut self, target: &Target, key: BindingKey) {
+    /// Adds a binding; `false` when it was there.
+    pub(super) fn bind(&mut self, target: &Target, key: BindingKey) -> bool {
         let known = self.bindings.entry(target.id()).or_default();
         if known.contains(&key) {
-            return;
+            return false;
         }
         match &mut self.table {
             Matcher::Direct(keys) => keys.entry(key.key.clone()).or_default().add(target),
             Matcher::Fanout(targets) => targets.add(target),
             Matcher::Topic(trie) => trie.entry(&key.pattern()).add(target),
             Matcher::Headers(bindings) => bindings.add(target, key.clone()),
+            Matcher::ConsistentHash(weighted) => weighted.add(target, &key.key),
+            Matcher::Random(Random { targets, .. }) | Matcher::RecentHistory(targets, _) => {
+                targets.add(target);
+            }
         }
         known.push(key);
+        true
+    }
+
+    /// What an `x-recent-history` exchange keeps.
+    pub(crate) const fn history(&self) -> Option<&Arc<History>> {
+        match &self.table {
+            Matcher::RecentHistory(_, history) => Some(history),
+            _ => None,
+        }
+    }
+
+    /// Where what finds no way here goes instead.
+    pub(crate) fn alternate(&self) -> Option<&str> {
+        self.arguments.get(ALTERNATE_EXCHANGE).and_then(crate::Value::as_str)
     }
 
     pub(super) fn unbind(&mut self, target: &TargetId, key: &BindingKey) {
@@ -166,20 +218,36 @@ impl Exchange {
             Matcher::Fanout(targets) => targets.remove(target),
             Matcher::Topic(trie) => trie.change(&key.pattern(), |targets| targets.remove(target)),
             Matcher::Headers(bindings) => bindings.remove(target, key),
+            Matcher::ConsistentHash(weighted) => weighted.remove(target, &key.key),
+            Matcher::Random(Random { targets, .. }) | Matcher::RecentHistory(targets, _) => {
+                targets.remove(target);
+            }
         }
     }
 
-    /// Calls `found` with every target of `key`, some perhaps more than once.
-    pub(super) fn route(&self, key: &str, headers: &Headers<'_>, mut found: impl FnMut(&Target)) {
+    /// Calls `found` with every target of the message's keys, some perhaps more than once.
+    pub(super) fn route(&self, message: &Addressed<'_>, mut found: impl FnMut(&Target)) {
         match &self.table {
             Matcher::Direct(keys) => {
-                keys.get(key).into_iter().flat_map(Targets::iter).for_each(found);
+                for key in message.keys() {
+                    keys.get(key).into_iter().flat_map(Targets::iter).for_each(&mut found);
+                }
             }
-            Matcher::Fanout(targets) => targets.iter().for_each(found),
+            Matcher::Fanout(targets) | Matcher::RecentHistory(targets, _) => {
+                targets.iter().for_each(found);
+            }
             Matcher::Topic(trie) => {
-                trie.matches(key, |targets| targets.iter().for_each(&mut found));
+                for key in message.keys() {
+                    trie.matches(key, |targets| targets.iter().for_each(&mut found));
+                }
             }
-            Matcher::Headers(bindings) => bindings.route(headers.get(), found),
+            Matcher::Headers(bindings) => bindings.route(&message.properties().headers, found),
+            Matcher::ConsistentHash(weighted) => {
+                weighted.choose(message).into_iter().for_each(found);
+            }
+            Matcher::Random(random) => {
+                random.choose(message).into_iter().for_each(found);
+            }
         }
     }
 }

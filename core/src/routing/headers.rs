@@ -69,11 +69,35 @@ impl Criteria {
     }
 }
 
-/// By value, not by the width it had on the wire.
+/// By value: neither the width that a number had on the wire counts, nor whether octets were called
+/// text. Timestamps are numbers.
 fn equal(left: &Value, right: &Value) -> bool {
-    match (left.as_integer(), right.as_integer()) {
-        (Some(left), Some(right)) => left == right,
-        _ => left == right,
+    match (left, right) {
+        (Value::Text(left) | Value::Bytes(left), Value::Text(right) | Value::Bytes(right)) => {
+            left == right
+        }
+        _ => match (whole(left), whole(right), real(left), real(right)) {
+            (Some(left), Some(right), _, _) => left == right,
+            (_, _, Some(left), Some(right)) => left.total_cmp(&right).is_eq(),
+            _ => left == right,
+        },
+    }
+}
+
+fn whole(value: &Value) -> Option<i128> {
+    match value {
+        Value::Int(value, _) => Some(i128::from(*value)),
+        Value::Uint(value, _) | Value::Timestamp(value) => Some(i128::from(*value)),
+        _ => None,
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a float is compared with what it can be")]
+fn real(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(value) => Some(f64::from(*value)),
+        Value::Double(value) => Some(*value),
+        value => whole(value).map(|value| value as f64),
     }
 }
 

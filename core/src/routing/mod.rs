@@ -7,8 +7,10 @@
 mod cache;
 mod exchange;
 mod headers;
+mod history;
 mod route;
 mod share;
+mod spread;
 mod target;
 mod topic;
 
@@ -20,10 +22,12 @@ use crate::queue::Queue;
 use crate::{QueueId, Refusal, Table};
 
 pub(crate) use cache::{Place, RouteCache};
-pub(crate) use exchange::{BindingKey, Exchange, ExchangeKind};
+pub(crate) use exchange::{ALTERNATE_EXCHANGE, BindingKey, Exchange, ExchangeKind};
 pub(crate) use headers::check as check_headers;
-pub(crate) use route::{Headers, Route};
+pub(crate) use history::{History, check as check_history};
+pub(crate) use route::{Addressed, Route};
 use share::Share;
+pub(crate) use spread::{check as check_hash, check_weight};
 pub(crate) use target::{Subscriber, Target, TargetId};
 
 /// The exchange that MQTT topics and STOMP `/topic` destinations live in.
@@ -76,11 +80,10 @@ impl Routing {
         arguments: Table,
     ) {
         let name: Arc<str> = name.into();
-        let mut exchange = Exchange::new(name.clone(), kind, &self.hasher);
+        let mut exchange = Exchange::new(name.clone(), kind, arguments, &self.hasher);
         exchange.durable = durable;
         exchange.auto_delete = auto_delete;
         exchange.internal = internal;
-        exchange.arguments = arguments;
         self.exchanges.insert(name, exchange);
     }
 
@@ -94,21 +97,22 @@ impl Routing {
         self.queues.get(name).ok_or_else(|| Refusal::no_queue(name, &self.vhost))
     }
 
-    /// Binds `target` to `source`; binding it again the same way is no change.
+    /// Binds `target` to `source`; binding it again the same way is no change. Returns whether it is
+    /// one.
     pub(crate) fn bind(
         &mut self,
         source: &str,
         target: &Target,
         key: BindingKey,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let exchange = self
             .exchanges
             .get_mut(source)
             .ok_or_else(|| Refusal::no_exchange(source, &self.vhost))?;
-        exchange.bind(target, key);
+        let is_new = exchange.bind(target, key);
         let name = exchange.name.clone();
         self.bound_to.entry(target.id()).or_default().insert(name);
-        Ok(())
+        Ok(is_new)
     }
 
     /// Unbinds; what was not bound is no error. Ends `source` when it was its last binding and it

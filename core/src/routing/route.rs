@@ -1,13 +1,14 @@
 //! A resolved route: all queues and subscribers that one exchange and key lead to.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::history::History;
 use super::target::{Subscriber, Target};
 use super::{Exchange, Routing, TOPIC_EXCHANGE};
 use crate::queue::Queue;
-use crate::{Draft, PropertyCodec, QueueId, Refusal, Table};
+use crate::{Draft, Properties, PropertyCodec, QueueId, Refusal};
 
 /// Where messages of one exchange and key go. Cached by workers as long as the vhost's routing
 /// version stands.
@@ -22,6 +23,8 @@ pub(crate) struct Route {
     /// Fire-and-forget subscribers, those of one variant together, so that each variant is
     /// encoded once.
     pub(crate) subscribers: Vec<Arc<Subscriber>>,
+    /// What keeps the message for who binds later.
+    pub(crate) histories: Vec<Arc<History>>,
     /// The vhost's routing version it was resolved at.
     pub(crate) version: u64,
     /// It depends on the message's headers: it serves one message only.
@@ -32,25 +35,64 @@ pub(crate) struct Route {
 /// `amq.topic`, so that responders who know only queues can answer MQTT clients.
 const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
 
-/// The headers of the message to be routed, decoded once a headers exchange asks.
+/// What of a message decides where it goes. Properties are decoded once an exchange asks.
 #[derive(Debug)]
-pub(crate) struct Headers<'a> {
+pub(crate) struct Addressed<'a> {
+    exchange: &'a str,
+    key: &'a str,
+    /// Further routing keys (AMQP's CC and BCC).
+    more_keys: &'a [&'a str],
     codec: &'static dyn PropertyCodec,
-    properties: &'a [u8],
-    decoded: OnceCell<Table>,
+    wire: &'a [u8],
+    decoded: OnceCell<Properties>,
+    /// An exchange chose by more than exchange and key.
+    is_unique: Cell<bool>,
 }
 
-impl<'a> Headers<'a> {
-    pub(crate) const fn of(draft: &Draft<'a>) -> Self {
-        Self { codec: draft.codec, properties: draft.properties, decoded: OnceCell::new() }
+impl<'a> Addressed<'a> {
+    pub(crate) fn of(draft: &Draft<'a>, more_keys: &'a [&'a str]) -> Self {
+        Self {
+            exchange: draft.exchange,
+            key: draft.routing_key,
+            more_keys,
+            codec: draft.codec,
+            wire: draft.properties,
+            decoded: OnceCell::new(),
+            is_unique: Cell::new(!more_keys.is_empty()),
+        }
     }
 
-    pub(super) fn get(&self) -> &Table {
-        self.decoded.get_or_init(|| self.codec.decode(self.properties).headers)
+    /// The same message, addressed by `key` alone.
+    fn to_key(&self, key: &'a str) -> Self {
+        Self {
+            exchange: self.exchange,
+            key,
+            more_keys: &[],
+            codec: self.codec,
+            wire: self.wire,
+            decoded: OnceCell::new(),
+            is_unique: Cell::new(false),
+        }
     }
 
-    fn were_asked(&self) -> bool {
-        self.decoded.get().is_some()
+    /// The key the publisher gave.
+    pub(super) const fn key(&self) -> &'a str {
+        self.key
+    }
+
+    /// All its routing keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        std::iter::once(self.key).chain(self.more_keys.iter().copied())
+    }
+
+    pub(super) fn properties(&self) -> &Properties {
+        self.note_unique();
+        self.decoded.get_or_init(|| self.codec.decode(self.wire))
+    }
+
+    /// The route serves this message only.
+    pub(super) fn note_unique(&self) {
+        self.is_unique.set(true);
     }
 }
 
@@ -65,53 +107,75 @@ impl Route {
         self.queues.len() + self.queues_at_qos_0.len() + self.subscribers.len()
     }
 
-    /// Resolves `exchange` and `key`. A queue gets one copy whatever the number of paths; cycles
-    /// between exchanges are walked once.
+    /// Resolves where `message` goes. A queue gets one copy whatever the number of paths; cycles
+    /// between exchanges are walked once. An exchange that finds nothing hands on to its alternate
+    /// exchange, which may hand on to its own.
     pub(crate) fn resolve(
         routing: &Routing,
-        exchange: &str,
-        key: &str,
-        headers: &Headers<'_>,
+        message: &Addressed<'_>,
         version: u64,
     ) -> Result<Self, Refusal> {
         let mut route = Self { version, ..Self::default() };
-        if exchange.is_empty() {
-            if let Some(key) = key.strip_prefix(TOPIC_REPLY_PREFIX) {
-                return Self::resolve(routing, TOPIC_EXCHANGE, key, headers, version);
+        if message.exchange.is_empty() {
+            if let Some(key) = message.key.strip_prefix(TOPIC_REPLY_PREFIX) {
+                let message = message.to_key(key);
+                route.walk(routing, routing.exchange(TOPIC_EXCHANGE)?, &message);
+                route.finish(&message);
+                return Ok(route);
             }
-            route.queues.extend(routing.queues.get(key).cloned());
-            route.finish(key);
+            route.queues.extend(message.keys().filter_map(|key| routing.queues.get(key).cloned()));
+            route.finish(message);
             return Ok(route);
         }
-        let source = routing.exchange(exchange)?;
-        if source.internal {
-            let vhost = &routing.vhost;
+        let first = routing.exchange(message.exchange)?;
+        if first.internal {
+            let (exchange, vhost) = (message.exchange, &routing.vhost);
             return Err(Refusal::access(format!(
                 "cannot publish to internal exchange '{exchange}' in vhost '{vhost}'"
             )));
         }
-        let mut visited = BTreeSet::from([source.name.clone()]);
-        let mut pending: Vec<&Exchange> = vec![source];
-        while let Some(exchange) = pending.pop() {
-            exchange.route(key, headers, |target| match target {
-                Target::Queue(queue) => route.queues.push(queue.clone()),
-                Target::QueueAtQos0(queue) => route.queues_at_qos_0.push(queue.clone()),
-                Target::Subscriber(subscriber) => route.subscribers.push(subscriber.clone()),
-                Target::Exchange(name) => {
-                    if let Some(next) = routing.exchanges.get(name)
-                        && visited.insert(name.clone())
-                    {
-                        pending.push(next);
-                    }
-                }
-            });
-        }
-        route.finish(key);
-        route.is_for_one = headers.were_asked();
+        route.walk(routing, first, message);
+        route.finish(message);
         Ok(route)
     }
 
-    fn finish(&mut self, key: &str) {
+    fn walk(&mut self, routing: &Routing, first: &Exchange, message: &Addressed<'_>) {
+        let mut visited = BTreeSet::from([first.name.clone()]);
+        let mut pending: Vec<&Exchange> = vec![first];
+        let mut visit = |name: &str, pending: &mut Vec<_>| {
+            if let Some(next) = routing.exchanges.get(name)
+                && visited.insert(next.name.clone())
+            {
+                pending.push(next);
+            }
+        };
+        while let Some(exchange) = pending.pop() {
+            let mut found = false;
+            exchange.route(message, |target| {
+                found = true;
+                match target {
+                    Target::Exchange(name) => visit(name, &mut pending),
+                    target => self.add(target),
+                }
+            });
+            if !found && let Some(alternate) = exchange.alternate() {
+                visit(alternate, &mut pending);
+            }
+            self.histories.extend(exchange.history().cloned());
+        }
+    }
+
+    fn add(&mut self, target: &Target) {
+        match target {
+            Target::Queue(queue) => self.queues.push(queue.clone()),
+            Target::QueueAtQos0(queue) => self.queues_at_qos_0.push(queue.clone()),
+            Target::Subscriber(subscriber) => self.subscribers.push(subscriber.clone()),
+            Target::Exchange(_) => {}
+        }
+    }
+
+    fn finish(&mut self, message: &Addressed<'_>) {
+        self.is_for_one = message.is_unique.get();
         self.queues.sort_unstable_by_key(|queue| queue.id);
         self.queues.dedup_by_key(|queue| queue.id);
         self.queues_at_qos_0.sort_unstable_by_key(|queue| queue.id);
@@ -120,7 +184,7 @@ impl Route {
             self.queues.binary_search_by_key(&queue.id, |known| known.id).is_ok()
         };
         self.queues_at_qos_0.retain(|queue| !is_there(queue));
-        if key.starts_with('$') {
+        if message.key.starts_with('$') {
             // Such keys do not reach MQTT [MQTT-4.7.2-1].
             self.queues.retain(|queue| !queue.is_session);
             self.queues_at_qos_0.clear();

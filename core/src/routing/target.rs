@@ -58,6 +58,10 @@ impl Targets {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn add(&mut self, target: &Target) {
         self.0.entry(target.id()).or_insert_with(|| (target.clone(), 0)).1 += 1;
     }

@@ -7,3 +7,4 @@ mod lifetime;
 mod peer;
 mod queue;
 mod routing;
+mod transaction;

@@ -1,7 +1,7 @@
 //! Exchanges and bindings.
 
 use trivium_core::control::{Binding, Consume, DeclareExchange, Destination};
-use trivium_core::{Broker, Confirm, Event, Refusal, Request, Table, Ticket};
+use trivium_core::{Broker, Confirm, Event, Refusal, Request, Table, Ticket, Value};
 
 use crate::peer::{Peer, Publish, to_queue};
 
@@ -197,4 +197,143 @@ fn a_pattern_of_many_wildcards_is_refused() {
     let peer = consumer(1);
     let refused = peer.bind("amq.topic", to_queue("q0"), "#.a.#.b.#").unwrap_err().to_string();
     assert!(refused.contains("uses 3 '#' wildcards"), "{refused}");
+}
+
+fn declare(peer: &Peer, name: &str, kind: &str, arguments: &[(&str, &str)]) {
+    let arguments = arguments.iter().map(|(name, value)| ((*name).into(), Value::text(*value)));
+    let declare = DeclareExchange {
+        name: name.into(),
+        kind: kind.into(),
+        arguments: Table(arguments.collect()),
+        ..DeclareExchange::default()
+    };
+    peer.ask(Request::DeclareExchange(declare)).unwrap();
+}
+
+/// How many of `count` messages each of three queues got from `exchange`.
+fn shares(peer: &mut Peer, exchange: &str, count: usize) -> [usize; 3] {
+    let mut shares = [0; 3];
+    for number in 0..count {
+        peer.publish(exchange, &format!("key {number}"), "x");
+        let delivered = peer.deliveries();
+        let [delivery] = &delivered[..] else { panic!("{} copies", delivered.len()) };
+        shares[delivery.consumer.0 as usize - 1] += 1;
+    }
+    shares
+}
+
+#[test]
+fn a_hash_spreads_by_weight_and_moves_little() {
+    let mut peer = consumer(3);
+    declare(&peer, "hash", "x-consistent-hash", &[]);
+    for (queue, weight) in [("q0", "1"), ("q1", "1"), ("q2", "2")] {
+        peer.bind("hash", to_queue(queue), weight).unwrap();
+    }
+    let before = shares(&mut peer, "hash", 2000);
+    for (share, wanted) in before.iter().zip([500, 500, 1000]) {
+        assert!(share.abs_diff(wanted) < 120, "{before:?}");
+    }
+    assert_eq!(shares(&mut peer, "hash", 2000), before, "the same keys go the same way");
+    let binding = Binding {
+        source: "hash".into(),
+        destination: to_queue("q1"),
+        key: "1".into(),
+        arguments: Table::default(),
+    };
+    peer.ask(Request::Unbind(binding)).unwrap();
+    let after = shares(&mut peer, "hash", 2000);
+    assert_eq!(after[1], 0);
+    assert_eq!(after[0] + after[2], 2000);
+    assert!(after[0] >= before[0] && after[2] >= before[2], "nothing else moved: {after:?}");
+}
+
+#[test]
+fn a_hash_may_be_that_of_a_header() {
+    let mut peer = consumer(3);
+    declare(&peer, "hash", "x-consistent-hash", &[("hash-header", "device")]);
+    for queue in ["q0", "q1", "q2"] {
+        peer.bind("hash", to_queue(queue), "5").unwrap();
+    }
+    let mut ways = std::collections::BTreeSet::new();
+    for device in 0..20 {
+        let header = format!("device={device}");
+        let way = |peer: &mut Peer, key| {
+            let publish = Publish { exchange: "hash", key, header: &header, ..Publish::default() };
+            peer.try_publish(&publish).unwrap();
+            peer.deliveries()[0].consumer
+        };
+        let one = way(&mut peer, "a");
+        assert_eq!(one, way(&mut peer, "b"), "the key does not count");
+        ways.insert(one);
+    }
+    assert_eq!(ways.len(), 3, "every queue has some devices");
+}
+
+#[test]
+fn a_random_exchange_gives_each_message_to_one_queue() {
+    let mut peer = consumer(3);
+    declare(&peer, "random", "x-random", &[]);
+    for queue in ["q0", "q1", "q2"] {
+        peer.bind("random", to_queue(queue), "any").unwrap();
+    }
+    let shares = shares(&mut peer, "random", 900);
+    assert!(shares.iter().all(|share| share.abs_diff(300) < 90), "{shares:?}");
+}
+
+#[test]
+fn recent_history_comes_with_the_binding_and_is_bounded() {
+    let mut peer = consumer(1);
+    declare(&peer, "recent", "x-recent-history", &[]);
+    for number in 0..30 {
+        peer.publish("recent", "", &number.to_string());
+    }
+    assert_eq!(peer.bodies(), [""; 0]);
+    peer.bind("recent", to_queue("q0"), "").unwrap();
+    let wanted: Vec<_> = (10..30).map(|number| number.to_string()).collect();
+    assert_eq!(peer.bodies(), wanted);
+    peer.publish("recent", "", "live");
+    assert_eq!(peer.bodies(), ["live"]);
+}
+
+#[test]
+fn alternates_take_over_wherever_a_message_finds_no_way() {
+    let mut peer = consumer(2);
+    declare(&peer, "inner", "direct", &[("alternate-exchange", "lost")]);
+    declare(&peer, "outer", "fanout", &[("alternate-exchange", "unused")]);
+    declare(&peer, "lost", "fanout", &[]);
+    declare(&peer, "unused", "fanout", &[]);
+    peer.bind("outer", Destination::Exchange("inner".into()), "").unwrap();
+    peer.bind("inner", to_queue("q0"), "known").unwrap();
+    peer.bind("lost", to_queue("q1"), "").unwrap();
+    peer.bind("unused", to_queue("q1"), "").unwrap();
+    peer.publish("outer", "known", "found");
+    peer.publish("outer", "other", "lost");
+    let delivered: Vec<_> =
+        peer.deliveries().iter().map(|d| (d.consumer.0, crate::peer::body(d))).collect();
+    assert_eq!(delivered, [(1, "found".to_owned()), (2, "lost".to_owned())]);
+}
+
+#[test]
+fn further_keys_find_further_queues_once() {
+    let mut peer = consumer(3);
+    peer.bind("amq.topic", to_queue("q0"), "a.#").unwrap();
+    peer.bind("amq.topic", to_queue("q1"), "b").unwrap();
+    peer.publish("amq.topic", "a.x", "cached without copies");
+    assert_eq!(peer.bodies().len(), 1);
+    for (exchange, key, more) in [
+        ("amq.topic", "a.x", ["b", "a.y"]),
+        ("", "q0", ["q1", "q0"]),
+        ("amq.topic", "no", ["b", "a"]),
+    ] {
+        let publish = Publish { exchange, key, body: "copy", ..Publish::default() };
+        peer.batch(|batch, session| {
+            let draft = crate::peer::draft(&publish);
+            batch.publish_also(session, draft, &more, Confirm::Unwanted).unwrap()
+        });
+        let delivered = peer.deliveries();
+        assert_eq!(delivered.len(), 2, "{exchange} {key}");
+        assert!(delivered.iter().all(|delivery| delivery.message.routing_key() == key));
+    }
+    peer.publish("amq.topic", "a.x", "cached without copies");
+    assert_eq!(peer.bodies().len(), 1);
 }

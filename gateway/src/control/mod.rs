@@ -135,6 +135,7 @@ pub(crate) const fn name_of(request: &Request) -> &'static str {
         Request::Consume(_) => "consume",
         Request::Cancel { .. } => "cancel",
         Request::Get { .. } => "get",
+        Request::Commit { .. } => "commit",
         Request::OpenSession { .. } => "open_session",
         Request::Subscribe(_) => "subscribe",
         Request::Unsubscribe(_) => "unsubscribe",

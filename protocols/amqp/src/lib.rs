@@ -17,10 +17,6 @@
 //! deep and how many its fields are. Only then `amq-protocol` decodes them: it is complete, but it
 //! recurses without a limit. It decodes and encodes every method off the message path; on it, the
 //! codec in `hot` reads slices of the read buffer and allocates nothing.
-//!
-//! # Deliberately absent
-//!
-//! Transactions are refused with 540. CC and BCC headers are not routing keys.
 
 mod channel;
 mod config;

@@ -6,6 +6,7 @@
 
 use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Table, Value};
 
+use crate::channel::copies;
 use crate::cursor::Cursor;
 use crate::table::{self, TableError};
 
@@ -94,6 +95,8 @@ pub(crate) struct Checked {
     pub(crate) is_persistent: bool,
     /// Answers shall come by direct reply-to: `reply-to` is [`DIRECT_REPLY_TO`].
     pub(crate) asks_for_direct_replies: bool,
+    /// A header names further routing keys.
+    pub(crate) has_copies: bool,
 }
 
 impl Checked {
@@ -107,10 +110,11 @@ impl Checked {
             6 => asks_for_direct_replies = value == DIRECT_REPLY_TO.as_bytes(),
             _ => {}
         })?;
-        if let Some(headers) = headers {
-            table::check(headers)?;
-        }
-        Ok(Self { flags, is_persistent, asks_for_direct_replies })
+        let has_copies = match headers {
+            Some(headers) => table::check_for(headers, copies::is_header)?,
+            None => false,
+        };
+        Ok(Self { flags, is_persistent, asks_for_direct_replies, has_copies })
     }
 
     /// Whether the list has any of `properties`.
@@ -153,6 +157,12 @@ impl<'a> PropertyList<'a> {
     /// The list without its headers: the largest list that fits the smallest frame.
     pub(crate) const fn without_headers(mut self) -> Self {
         self.flags &= !Property::Headers.flag();
+        self
+    }
+
+    /// The list with this inside of a table for its headers.
+    pub(crate) const fn with_headers(mut self, octets: &'a [u8]) -> Self {
+        self.values[Property::Headers as usize] = octets;
         self
     }
 

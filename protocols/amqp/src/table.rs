@@ -120,6 +120,46 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), TableError> {
     Ok(())
 }
 
+/// As [`check`]; says whether one of the outermost names is such.
+pub(crate) fn check_for(bytes: &[u8], is_such: impl Fn(&str) -> bool) -> Result<bool, TableError> {
+    let mut walk = Walk::new(bytes);
+    let mut found = false;
+    loop {
+        let is_outermost = walk.depth == 1;
+        match walk.step()? {
+            None => return Ok(found),
+            Some(Step::Value { name, .. } | Step::Enter { name, .. }) => {
+                found |= is_outermost && is_such(name);
+            }
+            Some(Step::Leave) => {}
+        }
+    }
+}
+
+/// The inside of a table that [`check`] accepts, without its entries of that name.
+pub(crate) fn without(bytes: &[u8], unwanted: &str) -> Vec<u8> {
+    let mut walk = Walk::new(bytes);
+    let mut kept = Vec::with_capacity(bytes.len());
+    let (mut start, mut is_kept) = (0, true);
+    loop {
+        if walk.depth == 1 {
+            // Between two entries, or at the end.
+            if is_kept {
+                kept.extend_from_slice(&bytes[start..walk.at]);
+            }
+            start = walk.at;
+        }
+        let is_outermost = walk.depth == 1;
+        match walk.step() {
+            Ok(Some(Step::Value { name, .. } | Step::Enter { name, .. })) if is_outermost => {
+                is_kept = name != unwanted;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return kept,
+        }
+    }
+}
+
 /// Decodes the inside of a table that [`check`] accepts; of any other, what precedes the fault.
 pub(crate) fn decode(bytes: &[u8]) -> Table {
     /// A container that is being filled, with its own name in the one around it.

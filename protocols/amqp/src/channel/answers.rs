@@ -9,6 +9,7 @@ use super::Channel;
 use super::consumers::Consumer;
 use super::methods::{Next, basic_class, cancel_ok};
 use super::replies::{self, Replies};
+use super::transaction;
 use crate::hot::deliver::{self, Target};
 use crate::method::MethodId;
 use crate::reply_code::Fault;
@@ -46,6 +47,8 @@ pub(super) enum Then {
     RepliesDeclared,
     /// `basic.cancel-ok`.
     Cancelled { consumer: ConsumerId, tag: ShortString },
+    /// `tx.commit-ok`.
+    Committed,
     /// `basic.get-ok` or `basic.get-empty`.
     Got { no_ack: bool },
 }
@@ -63,11 +66,13 @@ impl Channel {
         let Asked { method, nowait, then } = asked;
         let answer = match then {
             Then::RepliesDeclared => replies::declared(answer),
+            Then::Committed => transaction::committed(answer),
             _ => answer,
         };
         let response = answer.map_err(|refusal| Fault::of(&refusal, method))?;
         let reply = match (then, response) {
             (Then::Reply(reply), Response::Done) => reply,
+            (Then::Committed, Response::Done) => transaction::commit_ok(),
             (
                 Then::Declared | Then::RepliesDeclared,
                 Response::Queue { name, messages, consumers },

@@ -176,7 +176,7 @@ fn unexpected(what: &str) -> Fault {
     Fault::new(ReplyCode::UNEXPECTED_FRAME, MethodId::BASIC_PUBLISH, text)
 }
 
-fn undecodable(error: PropertiesError) -> Fault {
+pub(super) fn undecodable(error: PropertiesError) -> Fault {
     Fault::new(ReplyCode::SYNTAX_ERROR, MethodId::BASIC_PUBLISH, error.to_string())
 }
 

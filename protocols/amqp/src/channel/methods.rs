@@ -73,6 +73,10 @@ impl Channel {
             AMQPClass::Queue(method) => self.on_queue(id, method, table, out),
             AMQPClass::Basic(method) => self.on_basic(id, method, table, here, batch, out),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
+                if self.held.is_some() {
+                    let text = "cannot switch from tx to confirm mode";
+                    return Err(Fault::new(ReplyCode::PRECONDITION_FAILED, id, text));
+                }
                 self.confirmed.get_or_insert(0);
                 if !select.nowait {
                     let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
@@ -80,7 +84,7 @@ impl Channel {
                 }
                 Ok(Next::Continue)
             }
-            AMQPClass::Tx(_) => Err(not_implemented(id, "transactions")),
+            AMQPClass::Tx(method) => self.on_tx(id, &method, batch, out),
             _ => Err(method::unimplemented(id)),
         }
     }
@@ -255,7 +259,7 @@ impl Channel {
             return Err(not_implemented(id, "requeue=false"));
         }
         let all = Settle { tag: 0, multiple: true, outcome: Outcome::Requeued };
-        self.settle(id, all, batch)
+        self.settle_now(id, all, batch)
     }
 
     /// An empty name means the queue that this channel declared last.

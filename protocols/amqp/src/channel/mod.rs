@@ -2,21 +2,23 @@
 //!
 //! `methods.rs` turns what a client asks into requests, `answers.rs` turns the answers into
 //! replies, `content.rs` collects publishes that do not arrive in one piece. `consumers.rs` and
-//! `unsettled.rs` map tags to the core's names; `replies.rs` is direct reply-to; `table.rs` holds the
-//! channels of a connection.
+//! `unsettled.rs` map tags to the core's names; `replies.rs` is direct reply-to, `copies.rs` CC and
+//! BCC, `transaction.rs` class `tx`; `table.rs` holds the channels of a connection.
 
 mod answers;
 mod consumers;
 mod content;
+pub(crate) mod copies;
 mod methods;
 mod replies;
 mod table;
+mod transaction;
 mod unsettled;
 
 use trivium_core::{
-    Batch, Confirm, ConsumerId, Delivery, Draft, Lost, Message, Session, SessionId,
+    Batch, Confirm, ConsumerId, Delivery, Draft, Lost, Message, Refusal, Session, SessionId,
+    Ticket, Transmit,
 };
-use trivium_core::{Ticket, Transmit};
 
 pub(crate) use answers::Asked;
 pub(crate) use content::{Content, ContentLimits, Progress, check_properties};
@@ -29,7 +31,9 @@ use crate::method::MethodId;
 use crate::properties::Checked;
 use crate::reply_code::{Fault, ReplyCode};
 use consumers::{Consumer, Consumers};
+use copies::Copies;
 use replies::Replies;
+use transaction::Held;
 use unsettled::{UnknownTag, Unsettled};
 
 /// A channel that is open. Dropping it ends its session: consumers go, unsettled messages return.
@@ -47,6 +51,8 @@ pub(crate) struct Channel {
     delivery_tag: u64,
     /// After `confirm.select`: the last publish that was confirmed or refused.
     confirmed: Option<u64>,
+    /// After `tx.select`: what waits for `tx.commit`.
+    held: Option<Box<Held>>,
     /// What `basic.qos` set for consumers to come.
     prefetch: u32,
     /// What an empty queue name means.
@@ -55,6 +61,28 @@ pub(crate) struct Channel {
     tags_made: u32,
     /// A publish whose header or body is not there yet.
     pub(crate) content: Option<Box<Content>>,
+}
+
+/// What a publish needs of its channel.
+struct Publisher<'c> {
+    session: &'c mut Session,
+    confirm: Confirm,
+    held: Option<&'c mut Held>,
+}
+
+impl Publisher<'_> {
+    #[inline]
+    fn publish(
+        &mut self,
+        draft: Draft<'_>,
+        more_keys: &[&str],
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Refusal> {
+        match &mut self.held {
+            None => batch.publish_also(self.session, draft, more_keys, self.confirm).map(drop),
+            Some(held) => held.publish(self.session, draft, more_keys, batch),
+        }
+    }
 }
 
 impl Channel {
@@ -68,6 +96,7 @@ impl Channel {
             unsettled: Unsettled::default(),
             delivery_tag: 0,
             confirmed: None,
+            held: None,
             prefetch: 0,
             last_queue: String::new(),
             tags_made: 0,
@@ -91,29 +120,46 @@ impl Channel {
         batch: &mut Batch<'_>,
     ) -> Result<(), Fault> {
         let mut draft = draft;
+        let mut publisher = Publisher {
+            session: &mut self.session,
+            confirm: if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted },
+            held: self.held.as_deref_mut(),
+        };
         if properties.asks_for_direct_replies {
             draft.properties = Replies::address(&mut self.replies, draft.properties)?;
         }
-        let confirm = if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted };
-        match batch.publish(&mut self.session, draft, confirm) {
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(Fault::of(&refusal, MethodId::BASIC_PUBLISH)),
-        }
+        let result = if properties.has_copies {
+            let copies = Copies::of(draft.properties)?;
+            let draft = Draft { properties: copies.list(draft.properties), ..draft };
+            publisher.publish(draft, &copies.keys(), batch)
+        } else {
+            publisher.publish(draft, &[], batch)
+        };
+        result.map_err(|refusal| Fault::of(&refusal, MethodId::BASIC_PUBLISH))
     }
 
-    /// Settles what a consumer answered.
+    /// Settles what a consumer answered, in a transaction at its commit.
     pub(crate) fn settle(
         &mut self,
         method: MethodId,
         settle: Settle,
         batch: &mut Batch<'_>,
     ) -> Result<(), Fault> {
-        let unknown = |UnknownTag(tag)| {
-            let text = format!("unknown delivery tag {tag}");
-            Fault::new(ReplyCode::PRECONDITION_FAILED, method, text)
-        };
+        let Some(held) = &mut self.held else { return self.settle_now(method, settle, batch) };
+        held.settle(&mut self.unsettled, settle, batch.limits())
+            .map_err(|tag| unknown(method, tag))?
+            .map_err(|refusal| Fault::of(&refusal, method))
+    }
+
+    fn settle_now(
+        &mut self,
+        method: MethodId,
+        settle: Settle,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Fault> {
+        let unknown = |tag| unknown(method, tag);
         if settle.multiple {
-            for delivery in self.unsettled.take_through(settle.tag).map_err(unknown)? {
+            for (_, delivery) in self.unsettled.take_through(settle.tag).map_err(unknown)? {
                 batch.settle(&mut self.session, delivery, settle.outcome);
             }
         } else {
@@ -182,4 +228,9 @@ impl Channel {
         self.replies.take_if(|replies| replies.is_from(id));
         self.consumers.remove(id)
     }
+}
+
+fn unknown(method: MethodId, UnknownTag(tag): UnknownTag) -> Fault {
+    let text = format!("unknown delivery tag {tag}");
+    Fault::new(ReplyCode::PRECONDITION_FAILED, method, text)
 }

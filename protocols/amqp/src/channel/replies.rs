@@ -46,9 +46,7 @@ impl Replies {
         let Some(Self { queue, list, .. }) = replies else {
             return Err(refused(MethodId::BASIC_PUBLISH, "fast reply consumer does not exist"));
         };
-        let properties = PropertyList::split(wire).map_err(|error| {
-            Fault::new(ReplyCode::SYNTAX_ERROR, MethodId::BASIC_PUBLISH, error.to_string())
-        })?;
+        let properties = PropertyList::split(wire).map_err(super::content::undecodable)?;
         list.clear();
         properties.with_reply_to(queue).write(list);
         Ok(list)

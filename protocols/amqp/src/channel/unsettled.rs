@@ -61,11 +61,24 @@ impl<D> Unsettled<D> {
     }
 
     /// Takes everything up to and with `tag`, which must be outstanding; with tag 0 everything.
-    pub(crate) fn take_through(&mut self, tag: u64) -> Result<impl Iterator<Item = D>, UnknownTag> {
+    /// Gives the tags, too.
+    pub(crate) fn take_through(
+        &mut self,
+        tag: u64,
+    ) -> Result<impl Iterator<Item = (u64, D)>, UnknownTag> {
         let count = if tag == 0 { self.entries.len() } else { self.position(tag)? + 1 };
         let holes = self.entries.range(..count).filter(|(_, delivery)| delivery.is_none()).count();
         self.holes -= holes;
-        Ok(self.entries.drain(..count).filter_map(|(_, delivery)| delivery))
+        Ok(self.entries.drain(..count).filter_map(|(tag, delivery)| Some((tag, delivery?))))
+    }
+
+    /// Puts back what was taken, to be settled again.
+    pub(crate) fn put_back(&mut self, taken: impl IntoIterator<Item = (u64, D)>) {
+        let returned = taken.into_iter().map(|(tag, delivery)| (tag, Some(delivery)));
+        self.entries.retain(|(_, delivery)| delivery.is_some());
+        self.holes = 0;
+        self.entries.extend(returned);
+        self.entries.make_contiguous().sort_unstable_by_key(|(tag, _)| *tag);
     }
 }
 
@@ -82,7 +95,7 @@ mod tests {
     }
 
     fn through(unsettled: &mut Unsettled<u64>, tag: u64) -> Result<Vec<u64>, UnknownTag> {
-        unsettled.take_through(tag).map(Iterator::collect)
+        unsettled.take_through(tag).map(|taken| taken.map(|(_, delivery)| delivery).collect())
     }
 
     #[test]
@@ -106,6 +119,17 @@ mod tests {
         assert_eq!(through(&mut unsettled, 5), Ok(vec![10, 30, 50]));
         assert_eq!(through(&mut unsettled, 0), Ok(vec![60, 70, 80]));
         assert_eq!(through(&mut unsettled, 0), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_put_back_is_outstanding_again() {
+        let mut unsettled = filled(&[1, 2, 3, 4, 5]);
+        let taken: Vec<_> = unsettled.take_through(2).unwrap().collect();
+        assert_eq!(taken, [(1, 10), (2, 20)]);
+        assert_eq!(unsettled.take(4), Ok(40));
+        unsettled.put_back([(4, 40), (2, 20), (1, 10)]);
+        assert_eq!(through(&mut unsettled, 4), Ok(vec![10, 20, 30, 40]));
+        assert_eq!(unsettled.take(5), Ok(50));
     }
 
     #[test]

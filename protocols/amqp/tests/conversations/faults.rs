@@ -185,7 +185,6 @@ fn connection_faults() -> Vec<Fault> {
             "NOT_IMPLEMENTED - requeue=false",
             (60, 110),
         ),
-        (method(1, method!(Tx tx::Select {})), 540, "NOT_IMPLEMENTED - transactions", (90, 10)),
     ]
 }
 

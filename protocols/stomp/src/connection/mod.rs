@@ -37,6 +37,7 @@ use crate::version::Version;
 use connect::Connecting;
 use deliver::DestinationLine;
 use send::Publisher;
+use settle::Committing;
 use subscribe::{Subscribing, Unsubscribing};
 
 /// Protocol state of one STOMP client.
@@ -102,6 +103,8 @@ enum Waiting {
     Subscribe(Box<Subscribing>),
     /// The steps of UNSUBSCRIBE.
     Unsubscribe(Box<Unsubscribing>),
+    /// To do all of a transaction.
+    Commit(Box<Committing>),
 }
 
 #[derive(Debug)]
@@ -323,6 +326,7 @@ impl Adapter for Connection {
             Waiting::Unsubscribe(unsubscribing) => {
                 self.on_unsubscribe_answer(*unsubscribing, answer, batch);
             }
+            Waiting::Commit(committing) => self.on_committed(*committing, answer),
         }
         self.note_output(batch.now());
     }

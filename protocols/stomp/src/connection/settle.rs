@@ -1,10 +1,10 @@
 //! ACK and NACK (S-59 to S-64), and transactions (S-65 to S-68).
 
 use stomp_parser::headers::AckType;
-use trivium_core::{Batch, Body, Draft, Outcome, Refusal, Ticket};
+use trivium_core::{Answer, Batch, Body, Draft, Outcome, Refusal, Request, Transaction};
 
-use super::send::{no_queue, publish};
-use super::{Connection, Open, receipt_of};
+use super::send::no_queue;
+use super::{Connection, Open, Waiting, receipt_of};
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::properties::PROPERTY_CODEC;
@@ -105,41 +105,75 @@ impl Connection {
         Ok(())
     }
 
-    /// Everything in one batch, and the receipts when its messages are safe: those of the SENDs,
+    /// Asks for all of it at once. The receipts come when its messages are safe: those of the SENDs,
     /// then COMMIT's.
     pub(super) fn on_commit(
         &mut self,
         frame: &Frame<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<(), Failure> {
-        let frames = self.transactions.end(&transaction_of(frame)?)?;
-        let receipt = receipt_of(frame);
-        let mut last = None;
-        for pending in frames {
+        let mut transaction = Transaction::default();
+        let mut receipts = Vec::new();
+        for pending in self.transactions.end(&transaction_of(frame)?)? {
             match pending {
-                Pending::Settle(message, outcome) => self.settle(message, outcome, batch),
-                Pending::Send(send) => {
-                    last = self.publish_pending(send, receipt.is_some(), batch)?.or(last);
+                Pending::Settle(message, outcome) => {
+                    self.hold_settlement(message, outcome, &mut transaction, batch)?;
+                }
+                Pending::Send(mut send) => {
+                    receipts.extend(send.receipt.take());
+                    self.hold_send(send, &mut transaction, batch)?;
                 }
             }
         }
-        match (receipt, last) {
-            (Some(receipt), Some(ticket)) => self.receipts.push(ticket, &receipt),
-            (Some(receipt), None) => receipt::write(&receipt, &mut self.output),
-            (None, _) => {}
-        }
-        self.check_receipts()
+        let receipt = receipt_of(frame);
+        let request = Request::Commit { transaction, now: batch.now() };
+        self.ask(request, Waiting::Commit(Box::new(Committing { receipts, receipt })));
+        Ok(())
     }
 
-    /// The ticket, if anybody waits for it.
-    fn publish_pending(
+    pub(super) fn on_committed(&mut self, committing: Committing, answer: Answer) {
+        match answer {
+            Ok(_) => {
+                // What was sent before is confirmed when the commit is, but for what cannot be.
+                for receipt in committing.receipts.into_iter().chain(committing.receipt) {
+                    match self.receipts.last() {
+                        Some(ticket) => self.receipts.push(ticket, &receipt),
+                        None => receipt::write(&receipt, &mut self.output),
+                    }
+                }
+                if let Err(failure) = self.check_receipts() {
+                    self.fail(&failure, None);
+                }
+            }
+            Err(refusal) => self.fail(&Failure::from(&refusal), committing.receipt.as_deref()),
+        }
+    }
+
+    fn hold_settlement(
         &mut self,
+        message: MessageName,
+        outcome: Outcome,
+        transaction: &mut Transaction,
+        batch: &Batch<'_>,
+    ) -> Result<(), Failure> {
+        let Some(subscription) = self.subscriptions.of_consumer(message.consumer) else {
+            return Ok(());
+        };
+        let mut held = Ok(());
+        subscription.settle(message.number, |delivery| {
+            let settled = transaction.settle(delivery, outcome, batch.limits());
+            held = std::mem::replace(&mut held, Ok(())).and(settled);
+        });
+        held.map_err(|refusal| Failure::from(&refusal))
+    }
+
+    fn hold_send(
+        &self,
         send: PendingSend,
-        is_awaited: bool,
+        transaction: &mut Transaction,
         batch: &mut Batch<'_>,
-    ) -> Result<Option<Ticket>, Failure> {
-        let Some(open) = &mut self.open else { return Err(Failure::from(&Refusal::Internal)) };
-        let wants_confirm = is_awaited || send.receipt.is_some();
+    ) -> Result<(), Failure> {
+        let open = self.open()?;
         let draft = Draft {
             exchange: &send.exchange,
             routing_key: &send.key,
@@ -150,15 +184,22 @@ impl Connection {
             mandatory: false,
             retain: false,
         };
-        let published = publish(&mut open.session, batch, draft, wants_confirm)?;
-        if send.must_exist && !published.routed {
+        let held = batch.hold(&open.session, transaction, draft, &[]);
+        let routed = held.map_err(|refusal| Failure::from(&refusal))?;
+        if send.must_exist && !routed {
             return Err(no_queue(&send.key, open.connection.vhost()));
         }
-        if let Some(receipt) = &send.receipt {
-            self.receipts.push(published.ticket, receipt);
-        }
-        Ok(wants_confirm.then_some(published.ticket))
+        Ok(())
     }
+}
+
+/// A COMMIT under way.
+#[derive(Debug)]
+pub(super) struct Committing {
+    /// Of its SENDs, in their order.
+    receipts: Vec<Vec<u8>>,
+    /// Its own.
+    receipt: Option<Vec<u8>>,
 }
 
 fn transaction_of<'a>(frame: &Frame<'a>) -> Result<std::borrow::Cow<'a, str>, Failure> {

@@ -1,0 +1,108 @@
+//! The commit of a transaction: a batch of its own, with one append for all of it.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::{Batch, Staged, StagedRoute, index, keep, publishes};
+use crate::queue::Settlement;
+use crate::session::SessionShared;
+use crate::transaction::Held;
+use crate::{Refusal, Transaction};
+
+impl Batch<'_> {
+    /// Does all of `transaction`, in this batch of its own. Returns up to which position the log
+    /// must be durable before the commit is safe.
+    ///
+    /// In this order: every queue is asked whether it takes its share, and one that does not
+    /// refuses the whole; what is settled leaves its queues; one append holds both; the messages
+    /// are pushed.
+    pub(crate) fn commit(
+        mut self,
+        session: &Arc<SessionShared>,
+        transaction: Transaction,
+    ) -> Result<u64, Refusal> {
+        let Transaction { publishes, settlements, .. } = transaction;
+        self.stage_held(session, publishes);
+        self.stage_settlements(session, &settlements);
+        self.group_by_queue();
+        self.reserve()?;
+        self.settle_all();
+        let position = self.append_all();
+        self.scratch.work_on_queues();
+        self.finish();
+        Ok(position)
+    }
+
+    fn stage_held(&mut self, session: &Arc<SessionShared>, publishes: Vec<Held>) {
+        let scratch = &mut *self.scratch;
+        let at = scratch.session(session);
+        for Held { message, route, mandatory } in publishes {
+            let counts = scratch.effects.counters.of(session.protocol());
+            counts.published += 1;
+            counts.published_bytes += message.body().len() as u64;
+            keep(&message, None, &route.histories);
+            let is_last = |staged: &StagedRoute| Arc::ptr_eq(&staged.route, &route);
+            if !scratch.routes.last().is_some_and(is_last) {
+                scratch.routes.push(StagedRoute { route, work: Vec::new() });
+            }
+            scratch.staged.push(Staged {
+                message,
+                route: index(scratch.routes.len() - 1),
+                session: at,
+                ticket: None,
+                mandatory,
+                position: 0,
+                taken: 0,
+                refused: false,
+            });
+        }
+    }
+
+    fn stage_settlements(
+        &mut self,
+        session: &Arc<SessionShared>,
+        settlements: &[(crate::DeliveryId, crate::Outcome)],
+    ) {
+        let contents = session.contents();
+        for (delivery, outcome) in settlements {
+            let Some(queue) = contents.queue(delivery.queue) else { continue };
+            let work = self.scratch.work(&queue) as usize;
+            self.scratch.work[work].settlements.push(Settlement::new(*delivery, *outcome));
+        }
+    }
+
+    /// Refuses what a queue would not take. A queue that is deleted takes nothing and refuses
+    /// nothing: what was on its way there is not routed.
+    fn reserve(&self) -> Result<(), Refusal> {
+        let broken = |work: &&super::Work| !work.pushes.is_empty() && work.queue.lock().is_none();
+        match self.scratch.work.iter().find(broken) {
+            Some(_) => Err(Refusal::Internal),
+            None => Ok(()),
+        }
+    }
+
+    fn settle_all(&mut self) {
+        let scratch = &mut *self.scratch;
+        for work in &mut scratch.work {
+            let Some(mut state) = work.queue.lock() else { continue };
+            for settlement in work.settlements.drain(..) {
+                state.settle(settlement, &mut scratch.effects);
+            }
+        }
+    }
+
+    fn append_all(&mut self) -> u64 {
+        let scratch = &mut *self.scratch;
+        let settled = scratch.effects.take_settled();
+        let appended = {
+            let publishes = publishes(&scratch.staged, &scratch.routes);
+            if publishes.is_empty() && settled.is_empty() {
+                return 0;
+            }
+            self.broker.log.append_atomic(&publishes, &settled)
+        };
+        let Some(first) = appended else { return 0 };
+        let last = super::assign(&mut scratch.staged, &scratch.routes, first);
+        NonZeroU64::get(last.0)
+    }
+}
