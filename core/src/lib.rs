@@ -31,7 +31,7 @@ mod loss;
 mod message;
 mod outbox;
 mod principal;
-mod properties;
+pub mod properties;
 mod queue;
 mod refusal;
 mod retained;

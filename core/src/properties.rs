@@ -4,9 +4,18 @@
 //! protocol receives it are they decoded into [`Properties`], once, by the [`PropertyCodec`] that
 //! the publisher's adapter left with the message.
 
+mod json;
+mod reserved;
+mod text;
+
 use std::fmt::Debug;
 
 use crate::Protocol;
+
+pub use reserved::{HEADER_PREFIX, own_name, travelling_name};
+pub use text::{
+    Form, HEADER_TYPES, TypeNote, TypesOfText, octets_of_text, text_of_octets, write_value,
+};
 
 /// A field value, the union of what the three protocols can say (AMQP 0-9-1, section 4.2.5.5 with
 /// RabbitMQ's reading of the tags).
@@ -113,6 +122,8 @@ pub struct Properties {
     pub app_id: Option<String>,
     /// The publishing user; validated against the login.
     pub user_id: Option<String>,
+    /// AMQP's reserved property `cluster-id`.
+    pub cluster_id: Option<String>,
     /// Seconds since 1970, as the publisher wrote it.
     pub timestamp: Option<u64>,
     /// MQTT's Payload Format Indicator.

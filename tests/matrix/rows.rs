@@ -354,7 +354,7 @@ fn headers() -> Vec<Row> {
         )),
         row("a header of 5 to 10 KiB").everywhere(header("h", b'S', octets("[a-z]{5120,10240}"))),
         row("a header of more than 64 KiB").amqp(header("h", b'S', octets("[a-z]{65536,65600}"))),
-        row("a header that is no UTF-8, which STOMP replaces").amqp(header("h", b'S', binary())),
+        row("a header that is no UTF-8").amqp(header("h", b'S', binary())),
         row("a name with spaces, colons, `é` and `\\`")
             .with_any_name()
             .everywhere(names("n[ -~é:\\\\]{1,30}")),
@@ -406,7 +406,7 @@ fn types() -> Vec<Row> {
         row("a decimal").amqp(header("h", b'D', decimal)),
         row("a timestamp").amqp(header("h", b'T', instant_octets())),
         row("binary that is UTF-8").amqp(header("h", b'x', text())),
-        row("binary that is no UTF-8, which STOMP replaces").amqp(header("h", b'x', binary())),
+        row("binary that is no UTF-8").amqp(header("h", b'x', binary())),
         row("void").amqp(header("h", b'V', octets(""))),
         row("an array").amqp(header("h", b'A', array)),
         row("tables in a table").amqp(header("h", b'F', table)),
@@ -470,6 +470,12 @@ fn collisions() -> Vec<Row> {
             word(),
         )),
         row("a header called `x-mqtt-topic`").everywhere(header("x-mqtt-topic", b'S', word())),
+        named("a header called `amqp-user-id`", "amqp-header-amqp-user-id")
+            .amqp(header("amqp-user-id", b'S', word()))
+            .stomp(header("amqp-user-id", b'S', word())),
+        row("a header called `x-header-types`")
+            .amqp(header("x-header-types", b'S', word()))
+            .amqp(header("x-header-types", b'S', octets("[a-z]{1,9}=I"))),
     ]
 }
 

@@ -1,11 +1,9 @@
 //! Fire-and-forget subscribers: each message is encoded once per variant, outside all locks, and
 //! a run of messages with one route goes to each subscriber with one copy.
 
-use std::sync::Arc;
-
 use super::Batch;
-use crate::Protocol;
-use crate::routing::Subscriber;
+use crate::loss::SharedLosses;
+use crate::{Lost, Protocol};
 
 impl Batch<'_> {
     pub(super) fn fan_out(&mut self) {
@@ -19,6 +17,7 @@ impl Batch<'_> {
             start = end;
             let subscribers = &scratch.routes[route as usize].route.subscribers;
             let mut encoded = None;
+            let mut lost = LostOfVariant::default();
             for subscriber in subscribers {
                 // A route and its staged publishes are those of one connection.
                 let publisher = staged[0].message.publisher();
@@ -27,21 +26,19 @@ impl Batch<'_> {
                 }
                 if encoded != Some(subscriber.variant) {
                     encoded = Some(subscriber.variant);
+                    lost.count(&self.broker.losses);
                     scratch.packets.clear();
-                    let of_variant = |other: &&Arc<Subscriber>| other.variant == subscriber.variant;
                     for staged in &*staged {
                         let (message, packets) = (&staged.message, &mut scratch.packets);
-                        let lost = subscriber.encoder.encode(subscriber.variant, message, packets);
-                        if !lost.is_nothing() {
-                            let count = subscribers.iter().filter(of_variant).count() as u64;
-                            let (from, to) = (message.protocol(), Protocol::Mqtt);
-                            self.broker.losses.add(from, to, lost, count);
-                        }
+                        let of_one =
+                            subscriber.encoder.encode(subscriber.variant, message, packets);
+                        lost.note(message.protocol(), of_one);
                     }
                 }
                 let counts = scratch.effects.counters.of(Protocol::Mqtt);
                 if subscriber.outbox.push_packets(&scratch.packets) {
                     counts.delivered_no_ack += staged.len() as u64;
+                    lost.readers += 1;
                 } else {
                     counts.dropped += staged.len() as u64;
                 }
@@ -50,10 +47,36 @@ impl Batch<'_> {
                 }
                 scratch.effects.touch(&subscriber.outbox);
             }
+            lost.count(&self.broker.losses);
         }
         scratch.packets.clear();
         if scratch.packets.capacity() > PACKETS_KEPT {
             scratch.packets = Vec::new();
+        }
+    }
+}
+
+/// What the messages of a run lost in one variant, and how many subscribers read them so.
+#[derive(Default)]
+struct LostOfVariant {
+    /// Messages that lost something; mostly none.
+    messages: Vec<(Protocol, Lost)>,
+    readers: u64,
+}
+
+impl LostOfVariant {
+    fn note(&mut self, from: Protocol, lost: Lost) {
+        if !lost.is_nothing() {
+            self.messages.push((from, lost));
+        }
+    }
+
+    /// Counts them, and begins the next variant. Who skipped the messages or had no room for them
+    /// lost no field of them.
+    fn count(&mut self, losses: &SharedLosses) {
+        let readers = std::mem::take(&mut self.readers);
+        for (from, lost) in self.messages.drain(..) {
+            losses.add(from, Protocol::Mqtt, lost, readers);
         }
     }
 }

@@ -25,6 +25,7 @@ mod cursor;
 mod frame;
 mod heartbeat;
 mod hot;
+mod marker;
 mod method;
 mod properties;
 mod reply_code;

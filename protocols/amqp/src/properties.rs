@@ -8,6 +8,7 @@ use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Table, Value};
 
 use crate::channel::copies;
 use crate::cursor::Cursor;
+use crate::marker;
 use crate::table::{self, TableError};
 
 /// Properties of class `basic`.
@@ -30,6 +31,7 @@ pub(crate) enum Property {
     Kind = 10,
     UserId = 11,
     AppId = 12,
+    ClusterId = 13,
 }
 
 impl Property {
@@ -220,20 +222,6 @@ pub(crate) fn expiration_ms(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Headers that carry what AMQP has no property for, written by `translate.rs`.
-pub(crate) mod header {
-    /// Correlation data that is no UTF-8, or above 255 octets.
-    pub(crate) const CORRELATION: &str = "x-correlation-id";
-    /// The key of `amq.topic` that answers go to, in words.
-    pub(crate) const REPLY_TO_TOPIC: &str = "x-reply-to-topic";
-    /// MQTT's Payload Format Indicator.
-    pub(crate) const PAYLOAD_FORMAT: &str = "x-mqtt-payload-format";
-    /// The QoS at which MQTT published it.
-    pub(crate) const PUBLISH_QOS: &str = "x-mqtt-publish-qos";
-    /// Headers as they were sent, as an array of pairs, where names repeat.
-    pub(crate) const USER_PROPERTIES: &str = "x-mqtt-user-properties";
-}
-
 /// In front of a topic's key in `reply_to`; the default exchange resolves such names.
 pub(crate) const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
 
@@ -260,24 +248,33 @@ impl PropertyCodec for AmqpProperties {
 
 fn decode(list: &PropertyList<'_>) -> Properties {
     let mut headers = list.value(Property::Headers).map(table::decode).unwrap_or_default();
-    let text = |property| list.text(property).map(str::to_owned);
-    let timestamp = list.value(Property::Timestamp).and_then(|octets| Cursor(octets).long_long());
+    let mut text = |property| {
+        let long =
+            || marker::of_long(property).and_then(|name| marker::take_text(&mut headers, name));
+        list.text(property).map(str::to_owned).or_else(long)
+    };
+    let (content_type, content_encoding) =
+        (text(Property::ContentType), text(Property::ContentEncoding));
+    let (message_id, kind) = (text(Property::MessageId), text(Property::Kind));
+    let (app_id, user_id) = (text(Property::AppId), text(Property::UserId));
+    let cluster_id = text(Property::ClusterId);
     Properties {
-        content_type: text(Property::ContentType),
-        content_encoding: text(Property::ContentEncoding),
+        content_type,
+        content_encoding,
         correlation: decode_correlation(list, &mut headers),
         reply_to: decode_reply_to(list, &mut headers),
         expiry_ms: list.text(Property::Expiration).and_then(|text| expiration_ms(text).ok()),
         durable: list.octet(Property::DeliveryMode).map(|mode| mode == PERSISTENT),
         priority: list.octet(Property::Priority),
-        message_id: text(Property::MessageId),
-        kind: text(Property::Kind),
-        app_id: text(Property::AppId),
-        user_id: text(Property::UserId),
-        timestamp,
-        payload_format: take_octet(&mut headers, header::PAYLOAD_FORMAT),
-        qos: take_octet(&mut headers, header::PUBLISH_QOS),
-        headers: restore_repeats(headers),
+        message_id,
+        kind,
+        app_id,
+        user_id,
+        cluster_id,
+        timestamp: list.value(Property::Timestamp).and_then(|octets| Cursor(octets).long_long()),
+        payload_format: marker::take_octet(&mut headers, marker::PAYLOAD_FORMAT, 1),
+        qos: marker::take_octet(&mut headers, marker::PUBLISH_QOS, 2),
+        headers: marker::restore_headers(headers),
     }
 }
 
@@ -285,52 +282,24 @@ fn decode_correlation(list: &PropertyList<'_>, headers: &mut Table) -> Option<Ve
     if let Some(id) = list.value(Property::CorrelationId) {
         return Some(id.to_vec());
     }
-    take(headers, header::CORRELATION, |value| match value {
+    marker::take(headers, marker::CORRELATION, |value| match value {
         Value::Text(octets) | Value::Bytes(octets) => Some(octets.clone()),
         _ => None,
     })
 }
 
+/// A topic may stand in both places; a queue's name wins over a topic, which stays a header.
 fn decode_reply_to(list: &PropertyList<'_>, headers: &mut Table) -> Option<ReplyTo> {
-    let topic = take(headers, header::REPLY_TO_TOPIC, |value| value.as_str().map(str::to_owned));
-    match list.text(Property::ReplyTo) {
-        Some(name) => Some(match name.strip_prefix(TOPIC_REPLY_PREFIX) {
-            Some(key) => ReplyTo::Topic(key.to_owned()),
-            None => ReplyTo::Queue(name.to_owned()),
-        }),
-        None => topic.map(ReplyTo::Topic),
-    }
-}
-
-/// Removes the first header of that name if `read` understands it.
-fn take<T>(headers: &mut Table, name: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-    let index = headers.0.iter().position(|(key, _)| key == name)?;
-    let value = read(&headers.0[index].1)?;
-    headers.0.remove(index);
-    Some(value)
-}
-
-fn take_octet(headers: &mut Table, name: &str) -> Option<u8> {
-    take(headers, name, |value| value.as_integer().and_then(|value| u8::try_from(value).ok()))
-}
-
-/// Puts headers back as they were before repeats were folded, if they were.
-fn restore_repeats(mut headers: Table) -> Table {
-    let pairs = take(&mut headers, header::USER_PROPERTIES, |value| match value {
-        Value::Array(pairs) => pairs.iter().map(pair).collect::<Option<Vec<_>>>(),
-        _ => None,
+    let Some(name) = list.text(Property::ReplyTo) else {
+        return marker::take_text(headers, marker::REPLY_TO_TOPIC).map(ReplyTo::Topic);
+    };
+    let Some(key) = name.strip_prefix(TOPIC_REPLY_PREFIX) else {
+        return Some(ReplyTo::Queue(name.to_owned()));
+    };
+    marker::take(headers, marker::REPLY_TO_TOPIC, |value| {
+        (value.as_str() == Some(key)).then_some(())
     });
-    pairs.map_or(headers, Table)
-}
-
-fn pair(value: &Value) -> Option<(String, Value)> {
-    match value {
-        Value::Array(pair) => match pair.as_slice() {
-            [name, value] => Some((name.as_str()?.to_owned(), value.clone())),
-            _ => None,
-        },
-        _ => None,
-    }
+    Some(ReplyTo::Topic(key.to_owned()))
 }
 
 #[cfg(test)]

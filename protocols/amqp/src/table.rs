@@ -5,6 +5,8 @@
 //! nothing here recurses over a peer's octets, and [`DEPTH_MAX`] and [`ENTRIES_MAX`] bound what a
 //! table may cost once decoded.
 
+use std::borrow::Cow;
+
 use trivium_core::{Table, Value};
 
 use crate::cursor::Cursor;
@@ -232,14 +234,14 @@ fn decode_value(tag: u8, octets: &[u8]) -> Value {
 /// Appends `entries` as a table, its length in front. Of a repeated name the first value stands,
 /// since a table must not repeat one; names above 255 octets cannot be written and are left out.
 pub(crate) fn encode<'a>(
-    entries: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    entries: impl IntoIterator<Item = (Cow<'a, str>, &'a Value)>,
     out: &mut Vec<u8>,
 ) {
     encode_table(entries, 1, out);
 }
 
 fn encode_table<'a>(
-    entries: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    entries: impl IntoIterator<Item = (Cow<'a, str>, &'a Value)>,
     depth: usize,
     out: &mut Vec<u8>,
 ) {
@@ -247,12 +249,13 @@ fn encode_table<'a>(
     with_length(out, |out| {
         for (name, value) in entries {
             let Ok(len) = u8::try_from(name.len()) else { continue };
-            if !seen.insert(name) {
+            if seen.contains(&name) {
                 continue;
             }
             out.push(len);
             out.extend_from_slice(name.as_bytes());
             encode_value(value, depth, out);
+            seen.insert(name);
         }
     });
 }
@@ -282,7 +285,7 @@ fn encode_value(value: &Value, depth: usize, out: &mut Vec<u8>) {
         }
         Value::Table(Table(entries)) if depth < DEPTH_MAX => {
             out.push(b'F');
-            let entries = entries.iter().map(|(name, value)| (name.as_str(), value));
+            let entries = entries.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), value));
             encode_table(entries, depth + 1, out);
         }
         Value::Void | Value::Array(_) | Value::Table(_) => out.push(b'V'),

@@ -14,7 +14,10 @@
 //! A message of 3.1.1 is the octet alone. MQTT 5 to MQTT 5 copies the block.
 
 use trivium_core::address::{topic_of_words, words_of_topic};
-use trivium_core::{Field, Lost, Properties, PropertyCodec, Protocol, ReplyTo, Value};
+use trivium_core::properties::{
+    Form, HEADER_TYPES, TypeNote, TypesOfText, own_name, travelling_name, write_value,
+};
+use trivium_core::{Field, Lost, Properties, PropertyCodec, Protocol, ReplyTo};
 
 use crate::address::{encode_queue_topic, queue_of_topic};
 use crate::guard::{Property, Reader, id, property};
@@ -29,8 +32,12 @@ const PRIORITY: &str = "priority";
 const MESSAGE_ID: &str = "amqp-message-id";
 const KIND: &str = "amqp-type";
 const APP_ID: &str = "amqp-app-id";
-const USER_ID: &str = "amqp-user-id";
+pub(crate) const USER_ID: &str = "amqp-user-id";
+const CLUSTER_ID: &str = "amqp-cluster-id";
 const TIMESTAMP: &str = "amqp-timestamp";
+
+/// The address of a message whose topic is not that one; written by the broker, never read.
+const ADDRESS: &str = "x-mqtt-topic";
 
 /// The longest string or binary on the wire.
 const FIELD_BYTES_MAX: usize = 65_535;
@@ -68,17 +75,35 @@ impl PropertyCodec for Codec {
         let (qos, block) = split_wire(wire);
         let mut properties =
             Properties { qos: Some(qos), durable: Some(qos > 0), ..Properties::default() };
-        let mut reader = Reader::new(block);
-        while !reader.is_empty() {
-            // The adapter checked it; a record damaged on disk ends here.
-            let Ok((id, value)) = property(&mut reader) else { break };
-            decode_one(id, value, &mut properties);
+        let mut types = header_types(block).and_then(TypesOfText::read).unwrap_or_default();
+        for (id, value) in fields(block) {
+            decode_one(id, value, &mut types, &mut properties);
         }
         properties
     }
 }
 
-fn decode_one(id: u8, value: Property<'_>, properties: &mut Properties) {
+/// The properties of a block. The adapter checked it; a record damaged on disk ends early.
+fn fields(block: &[u8]) -> impl Iterator<Item = (u8, Property<'_>)> {
+    let mut reader = Reader::new(block);
+    std::iter::from_fn(move || if reader.is_empty() { None } else { property(&mut reader).ok() })
+}
+
+/// What the block says of its user properties' types.
+fn header_types(block: &[u8]) -> Option<&str> {
+    memchr::memmem::find(block, HEADER_TYPES.as_bytes())?;
+    fields(block).find_map(|(id, value)| match (id, value) {
+        (id::USER_PROPERTY, Property::Pair(HEADER_TYPES, note)) => Some(note),
+        _ => None,
+    })
+}
+
+fn decode_one(
+    id: u8,
+    value: Property<'_>,
+    types: &mut TypesOfText<'_>,
+    properties: &mut Properties,
+) {
     match (id, value) {
         (id::PAYLOAD_FORMAT, Property::Number(format)) => {
             properties.payload_format = u8::try_from(format).ok();
@@ -101,12 +126,45 @@ fn decode_one(id: u8, value: Property<'_>, properties: &mut Properties) {
             properties.correlation = Some(octets.to_vec());
         }
         (id::USER_PROPERTY, Property::Pair(name, value))
-            if !decode_named(name, value, properties) =>
+            if !decode_named(name, value, properties)
+                && (name != HEADER_TYPES || !is_taken(name, value)) =>
         {
-            properties.headers.0.push((name.to_owned(), Value::text(value)));
+            let own = own_name(name, |bare| is_taken(bare, value)).to_owned();
+            properties.headers.0.push((own, types.restore(name, value)));
         }
         _ => {}
     }
+}
+
+/// Whether a user property of this name and value is no header of the publisher's own.
+fn is_taken(name: &str, value: &str) -> bool {
+    match name {
+        CONTENT_ENCODING | MESSAGE_ID | KIND | APP_ID | USER_ID | CLUSTER_ID | ADDRESS => true,
+        PRIORITY => number::<u8>(value).is_some(),
+        TIMESTAMP => number::<u64>(value).is_some(),
+        HEADER_TYPES => TypesOfText::read(value).is_some(),
+        _ => false,
+    }
+}
+
+/// Whether the field of that name is set, so that a user property of the name is a header again.
+/// Nobody's name but the publisher's own may stand under [`USER_ID`], however often.
+fn is_set(name: &str, properties: &Properties) -> bool {
+    match name {
+        CONTENT_ENCODING => properties.content_encoding.is_some(),
+        MESSAGE_ID => properties.message_id.is_some(),
+        KIND => properties.kind.is_some(),
+        APP_ID => properties.app_id.is_some(),
+        CLUSTER_ID => properties.cluster_id.is_some(),
+        PRIORITY => properties.priority.is_some(),
+        TIMESTAMP => properties.timestamp.is_some(),
+        _ => false,
+    }
+}
+
+/// Only what is written as we would write it: the way back gives the same text.
+fn number<T: std::str::FromStr + std::fmt::Display>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
 /// Whether the user property stands for a field of its own: its first use, if it parses.
@@ -117,6 +175,7 @@ fn decode_named(name: &str, value: &str, properties: &mut Properties) -> bool {
         KIND => &mut properties.kind,
         APP_ID => &mut properties.app_id,
         USER_ID => &mut properties.user_id,
+        CLUSTER_ID => &mut properties.cluster_id,
         PRIORITY => return set_parsed(&mut properties.priority, value),
         TIMESTAMP => return set_parsed(&mut properties.timestamp, value),
         _ => return false,
@@ -132,8 +191,7 @@ fn set_parsed<T: std::str::FromStr + std::fmt::Display>(field: &mut Option<T>, t
     if field.is_some() {
         return false;
     }
-    // Only what is written as we would write it: the way back gives the same text.
-    *field = text.parse().ok().filter(|parsed: &T| parsed.to_string() == text);
+    *field = number(text);
     field.is_some()
 }
 
@@ -165,10 +223,33 @@ pub(crate) fn write_block(properties: &Properties, out: &mut Vec<u8>) -> Lost {
         lost.unless(fits, Field::Correlation);
     }
     lost.unless(write_named(properties, out), Field::Property);
-    for (name, value) in &properties.headers.0 {
-        lost.unless(write_header(name, value, out), Field::Header);
-    }
+    write_headers(properties, &mut lost, out);
     lost
+}
+
+/// The publisher's own headers, and behind them what their types were.
+fn write_headers(properties: &Properties, lost: &mut Lost, out: &mut Vec<u8>) {
+    let mut note = TypeNote::of(&properties.headers);
+    let (mut text, mut tags) = (String::new(), String::new());
+    for (name, value) in &properties.headers.0 {
+        text.clear();
+        tags.clear();
+        let Some(form) = write_value(value, &mut text, &mut tags) else {
+            lost.note(Field::Header);
+            continue;
+        };
+        lost.unless(form != Form::Coded, Field::Header);
+        let is_taken = |bare: &str| is_taken(bare, &text) && !is_set(bare, properties);
+        let travelling = travelling_name(name, is_taken);
+        if !write_pair(&travelling, text.as_bytes(), out) {
+            lost.note(Field::Header);
+        } else if let Some(note) = &mut note {
+            note.add(name, &travelling, &tags);
+        }
+    }
+    if let Some(note) = note.map(TypeNote::into_text).filter(|note| !note.is_empty()) {
+        lost.unless(write_pair(HEADER_TYPES, note.as_bytes(), out), Field::Header);
+    }
 }
 
 fn write_reply_to(reply_to: &ReplyTo, out: &mut Vec<u8>) -> bool {
@@ -194,6 +275,7 @@ fn write_named(properties: &Properties, out: &mut Vec<u8>) -> bool {
         (KIND, &properties.kind),
         (APP_ID, &properties.app_id),
         (USER_ID, &properties.user_id),
+        (CLUSTER_ID, &properties.cluster_id),
     ];
     for (name, text) in texts {
         if let Some(text) = text {
@@ -207,21 +289,6 @@ fn write_named(properties: &Properties, out: &mut Vec<u8>) -> bool {
         write_pair(TIMESTAMP, timestamp.to_string().as_bytes(), out);
     }
     are_written
-}
-
-/// False when it has no form in MQTT.
-fn write_header(name: &str, value: &Value, out: &mut Vec<u8>) -> bool {
-    match value {
-        Value::Text(text) | Value::Bytes(text) => write_pair(name, text, out),
-        Value::Bool(truth) => write_pair(name, if *truth { b"true" } else { b"false" }, out),
-        Value::Int(number, _) => write_pair(name, number.to_string().as_bytes(), out),
-        Value::Uint(number, _) | Value::Timestamp(number) => {
-            write_pair(name, number.to_string().as_bytes(), out)
-        }
-        Value::Float(number) => write_pair(name, number.to_string().as_bytes(), out),
-        Value::Double(number) => write_pair(name, number.to_string().as_bytes(), out),
-        Value::Void | Value::Decimal(..) | Value::Array(_) | Value::Table(_) => false,
-    }
 }
 
 /// Whether `bytes` may stand in a UTF-8 Encoded String.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+/// The longest header line towards a client, before escapes: the largest string of MQTT under an
+/// AMQP header's name. What is longer is left out, and counted.
+pub(crate) const HEADER_LINE_BYTES_MAX: usize = 68 * 1024;
+
 /// Limits and habits of STOMP connections. Sizes are octets as they are on the wire.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Largest body of one frame (S-21).
     pub message_bytes_max: usize,
-    /// Longest command or header line. A destination has to fit.
+    /// Longest command or header line. A destination has to fit, and so has what we write
+    /// (68 KiB): a client may send back all that it received.
     pub header_line_bytes_max: usize,
     /// Command and headers of one frame together.
     pub head_bytes_max: usize,
@@ -44,7 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             message_bytes_max: 16 * 1024 * 1024,
-            header_line_bytes_max: 32 * 1024,
+            header_line_bytes_max: HEADER_LINE_BYTES_MAX,
             head_bytes_max: 128 * 1024,
             headers_max: 128,
             connect_timeout: Duration::from_secs(10),

@@ -96,12 +96,16 @@ fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
     out.bytes.extend_from_slice(&(body.len() as u64).to_be_bytes());
     let list_start = out.bytes.len();
     let mut lost = Lost::NONE;
-    match message.wire(Protocol::Amqp) {
-        Some(wire) => out.bytes.extend_from_slice(wire),
-        None => lost = translate::write(message.properties(), &mut out.bytes),
+    if let Some(wire) = message.wire(Protocol::Amqp) {
+        out.bytes.extend_from_slice(wire);
+    } else {
+        let is_cut = message.routing_key_bytes().len() > KEY_BYTES_MAX;
+        let long_key = is_cut.then(|| message.routing_key());
+        lost = translate::write(message.properties(), long_key, &mut out.bytes);
     }
     if CONTENT_HEAD_BYTES + out.bytes.len() - list_start > payload_max {
         lost.note(Field::Header);
+        lost.unless(message.routing_key_bytes().len() <= KEY_BYTES_MAX, Field::Address);
         drop_headers(&mut out.bytes, list_start);
     }
     let size = out.bytes.len() - start - HEAD_BYTES;
@@ -114,7 +118,6 @@ fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
         out.bytes.push(END);
         out.end_frame();
     }
-    lost.unless(message.routing_key_bytes().len() <= KEY_BYTES_MAX, Field::Address);
     lost
 }
 

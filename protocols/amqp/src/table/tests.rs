@@ -2,7 +2,7 @@ use super::*;
 
 fn encoded(table: &Table) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(table.0.iter().map(|(name, value)| (name.as_str(), value)), &mut out);
+    encode(table.0.iter().map(|(name, value)| (name.as_str().into(), value)), &mut out);
     out
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::fault::Fault;
 use crate::guard::{Allowed, Property, Reader, id, walk};
+use crate::properties::USER_ID;
 use crate::version::Version;
 
 /// A PUBLISH that was checked but for its topic, which [`crate::address::Target`] checks.
@@ -80,8 +81,11 @@ impl<'a> MessageProperties<'a> {
                 Property::Number(_) if id == id::SUBSCRIPTION_ID => {
                     return Err(Fault::protocol("a subscription identifier from a client"));
                 }
-                Property::Pair("amqp-user-id", user) => {
-                    properties.user_id.get_or_insert(user);
+                // Nobody can be both, and a receiver may look at either.
+                Property::Pair(USER_ID, user)
+                    if *properties.user_id.get_or_insert(user) != user =>
+                {
+                    return Err(Fault::protocol("two user ids"));
                 }
                 _ => {}
             }

@@ -1,4 +1,4 @@
-use trivium_core::Table;
+use trivium_core::{Table, Value};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn what_mqtt_can_say_survives_the_way_out_and_back() {
         kind: Some("t".to_owned()),
         app_id: Some("app".to_owned()),
         user_id: Some("guest".to_owned()),
+        cluster_id: Some("c".to_owned()),
         timestamp: Some(1_700_000_000),
         payload_format: Some(1),
         qos: Some(1),
@@ -49,15 +50,42 @@ fn an_expiry_is_rounded_up_and_what_cannot_be_said_is_left_out() {
         expiry_ms: Some(1),
         payload_format: Some(7),
         headers: Table(vec![
-            ("nul".to_owned(), Value::text("\0")),
-            ("binary".to_owned(), Value::Bytes(vec![0xFF])),
             ("long".to_owned(), Value::text("x".repeat(65_536))),
-            ("table".to_owned(), Value::Table(Table::default())),
+            ("nu\0l".to_owned(), Value::text("")),
             ("n".to_owned(), Value::Int(-3, 4)),
         ]),
         ..Properties::default()
     };
-    assert_eq!(block(&properties), b"\x04\x02\0\0\0\x01\x26\0\x01n\0\x02-3");
+    let types = b"\x26\0\x0Ex-header-types\0\x03n=I";
+    let expected = [&b"\x04\x02\0\0\0\x01\x26\0\x01n\0\x02-3"[..], types].concat();
+    assert_eq!(block(&properties), expected);
+}
+
+#[test]
+fn types_and_names_that_mean_something_come_back() {
+    let properties = Properties {
+        kind: Some("t".to_owned()),
+        qos: Some(0),
+        durable: Some(false),
+        headers: Table(vec![
+            ("nul".to_owned(), Value::text("\0")),
+            ("binary".to_owned(), Value::Bytes(vec![0xFF])),
+            ("table".to_owned(), Value::Table(Table(vec![("v".into(), Value::Void)]))),
+            ("priority".to_owned(), Value::Int(3, 4)),
+            ("amqp-user-id".to_owned(), Value::text("admin")),
+            ("amqp-type".to_owned(), Value::text("said twice")),
+            ("content-encoding".to_owned(), Value::text("mine")),
+            ("amqp-header-priority".to_owned(), Value::text("high")),
+            ("amqp-header-priority".to_owned(), Value::text("4")),
+            ("x-header-types".to_owned(), Value::text("h=I")),
+        ]),
+        ..Properties::default()
+    };
+    let wire = block(&properties);
+    assert_eq!(PROPERTY_CODEC.decode(&wire), properties);
+    let has = |text: &str| memchr::memmem::find(&wire, text.as_bytes()).is_some();
+    assert!(has("\0\x18amqp-header-amqp-user-id\0\x05admin"), "nobody becomes admin so");
+    assert!(has("amqp-header-priority=I"));
 }
 
 #[test]
@@ -84,8 +112,13 @@ fn what_mqtt_cannot_say_is_named() {
     let lost = |properties: Properties| {
         write_block(&properties, &mut Vec::new()).fields().collect::<Vec<_>>()
     };
-    let table = Table(vec![("t".into(), Value::Table(Table::default()))]);
-    assert_eq!(lost(Properties { headers: table, ..Properties::default() }), [Field::Header]);
+    let header = |name: &str, value| {
+        let headers = Table(vec![(name.to_owned(), value)]);
+        lost(Properties { headers, ..Properties::default() })
+    };
+    assert_eq!(header("h", Value::text("\0")), [Field::Header], "coded");
+    assert_eq!(header("h\0", Value::text("")), [Field::Header]);
+    assert_eq!(header("h", Value::Table(Table::default())), []);
     let content_type = Some("a\0b".to_owned());
     assert_eq!(lost(Properties { content_type, ..Properties::default() }), [Field::ContentType]);
     let reply_to = Some(ReplyTo::Topic(String::new()));

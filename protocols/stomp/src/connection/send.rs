@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use trivium_core::control::{Answer, DeclareQueue, Request};
+use trivium_core::properties::HEADER_PREFIX;
 use trivium_core::{Batch, Body, Confirm, Draft, Published, Refusal, Session};
 
 use super::subscribe::{Subscribing, queue_to_declare};
@@ -14,7 +15,7 @@ use crate::destination::{Destination, TEMPORARY_PREFIX};
 use crate::failure::Failure;
 use crate::frame::{Frame, Header};
 use crate::header;
-use crate::name::{Name, PREFIX};
+use crate::name::Name;
 use crate::properties::PROPERTY_CODEC;
 use crate::transaction::{Pending, PendingSend};
 use crate::version::Version;
@@ -95,7 +96,7 @@ impl Connection {
                     return Err(Failure::new("Invalid header", body));
                 }
                 Name::Reserved => {
-                    block.extend_from_slice(PREFIX.as_bytes());
+                    block.extend_from_slice(HEADER_PREFIX.as_bytes());
                     header.write_line(block);
                 }
                 Name::Persistent => {
@@ -116,9 +117,15 @@ impl Connection {
                 | Name::Expiration
                 | Name::Priority
                 | Name::AmqpMessageId
+                | Name::AmqpClusterId
+                | Name::Retain
                 | Name::Type
                 | Name::AppId
                 | Name::Timestamp
+                | Name::Expires
+                | Name::PublishQos
+                | Name::PayloadFormat
+                | Name::HeaderTypes
                 | Name::Other => header.write_line(block),
             }
         }

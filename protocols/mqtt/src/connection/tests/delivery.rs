@@ -176,7 +176,8 @@ impl PropertyCodec for Foreign {
 
 #[test]
 fn messages_of_other_protocols_arrive_with_what_mqtt_can_say() {
-    let block = b"\x02\0\0\0\x02\x03\0\x0Atext/plain\x08\0\x12$queue/amq.gen%2F1\x26\0\x01n\0\x017";
+    let block = b"\x02\0\0\0\x02\x03\0\x0Atext/plain\x08\0\x12$queue/amq.gen%2F1\x26\0\x01n\0\x017\
+                  \x26\0\x0Ex-header-types\0\x03n=I";
     // Durable and unsaid go out as granted, transient at QoS 0 (mapping.md).
     for (durable, granted, delivered) in [(0, 1, 1), (1, 1, 0), (2, 1, 1), (0, 0, 0), (1, 0, 0)] {
         let world = World::new();

@@ -212,6 +212,7 @@ fn messages_of_other_protocols_arrive_as_headers() {
     let read = String::from_utf8_lossy(&read).into_owned();
     let block = "\ndestination:/exchange/amq.direct/a%2Fb\nredelivered:false\ncontent-type:a\\cb\n\
                  correlation-id:c\nreply-to:/reply-queue/amq.gen-1\npersistent:true\npriority:4\n\
-                 amqp-message-id:m\nn:-1\namqp-header-destination:mine\ncontent-length:2\n\n";
+                 amqp-message-id:m\nn:-1\namqp-header-destination:mine\nt:{}\n\
+                 x-header-types:n=I,t=F\ncontent-length:2\n\n";
     assert!(read.contains(block), "{read}");
 }
