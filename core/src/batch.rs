@@ -1,8 +1,8 @@
 //! Staged work of one read: locks, log and wakes are paid once a batch, not once a message.
 //!
 //! While the adapter parses it stages publishes and settlements here. [`Batch::end`] then takes the
-//! steps of a publish: (1) routes were resolved when staged; (2) the log is appended to once, with
-//! no queue lock held; (3) each queue is locked once: settle, push, dispatch; (4) fire-and-forget
+//! steps of a publish: (1) routes were resolved when staged; (2) queues that may refuse are asked for
+//! room, then the log is appended to once, with no queue lock held; (3) each queue is locked once: settle, push, dispatch; (4) fire-and-forget
 //! subscribers get one encoding per variant; (5) what nobody took comes back, then confirms; (6)
 //! every driver that has something to fetch is woken once. Staged order is kept.
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::hash::IdMap;
 use crate::log::{Log, Position, Publish};
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
-use crate::queue::{Effects, Queue, Settlement};
+use crate::queue::{Effects, Queue, Room, Settlement};
 use crate::routing::{History, Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
 use crate::transaction::Held;
@@ -66,8 +66,20 @@ struct Staged {
     position: u64,
     /// Queues and subscribers that took it.
     taken: u32,
+    /// Whether a queue declined it.
+    refused: Refused,
+    /// How many did.
+    refused_count: u32,
+}
+
+/// What stands against a staged publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    No,
+    /// The queue of that work was full.
+    Full(u32),
     /// A queue broke on it.
-    refused: bool,
+    Broken,
 }
 
 /// A route that staged publishes share, and where its queues stand in the work.
@@ -83,6 +95,8 @@ struct Work {
     queue: Arc<Queue>,
     pushes: Vec<Push>,
     settlements: Vec<Settlement>,
+    /// Each of `pushes` has its room.
+    has_reserved: bool,
 }
 
 /// A staged publish on its way into a queue.
@@ -102,6 +116,8 @@ pub(crate) struct Scratch {
     sessions: Vec<Arc<SessionShared>>,
     work: Vec<Work>,
     work_of: IdMap<QueueId, u32>,
+    /// Works whose queue declined a publish, and that publish.
+    refusals: Vec<(u32, u32)>,
     /// Emptied work, kept for its allocations.
     spare: Vec<(Vec<Push>, Vec<Settlement>)>,
     /// Work whose queue is dispatched last.
@@ -129,6 +145,7 @@ impl<'a> Batch<'a> {
         let scratch = &mut worker.scratch;
         // A panic may have left something staged.
         scratch.clear();
+        scratch.effects.now = now;
         Self { broker, scratch, now, deliveries: 0 }
     }
 
@@ -208,7 +225,7 @@ impl<'a> Batch<'a> {
         }
         let session = self.scratch.session(&session.shared);
         let route = index(self.scratch.routes.len() - 1);
-        let (position, taken, refused) = (0, 0, false);
+        let (position, taken, refused, refused_count) = (0, 0, Refused::No, 0);
         self.scratch.staged.push(Staged {
             message,
             route,
@@ -218,6 +235,7 @@ impl<'a> Batch<'a> {
             position,
             taken,
             refused,
+            refused_count,
         });
         Ok(published)
     }
@@ -300,8 +318,10 @@ impl<'a> Batch<'a> {
     /// Does what was staged.
     pub fn end(mut self) {
         self.group_by_queue();
+        self.ask_for_room();
         let scratch = &mut *self.scratch;
         let appended = append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
+        scratch.settle_refused();
         scratch.work_on_queues();
         drop(appended);
         self.finish();
@@ -314,6 +334,7 @@ impl<'a> Batch<'a> {
         self.fan_out();
         self.return_unroutable();
         let scratch = &mut *self.scratch;
+        broker.follow_up(&mut scratch.effects);
         scratch.effects.log(&*broker.log);
         broker.log.end_batch();
         self.confirm();
@@ -340,9 +361,36 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Asks the queues that may refuse for room, before anything is logged.
+    fn ask_for_room(&mut self) {
+        let Scratch { work, staged, refusals, effects, .. } = &mut *self.scratch;
+        for (at, work) in (0u32..).zip(work) {
+            if work.pushes.is_empty() || !work.queue.can_refuse() {
+                continue;
+            }
+            let Some(mut state) = work.queue.lock() else { continue };
+            for settlement in work.settlements.drain(..) {
+                state.settle(settlement, effects);
+            }
+            work.has_reserved = true;
+            work.pushes.retain(|push| {
+                let staged = &mut staged[push.staged as usize];
+                let has_room =
+                    state.reserve(&work.queue, &staged.message, effects) == Room::Reserved;
+                if !has_room {
+                    staged.refused = Refused::Full(at);
+                    staged.refused_count += 1;
+                    refusals.push((at, push.staged));
+                }
+                has_room
+            });
+        }
+    }
+
     fn return_unroutable(&mut self) {
         let scratch = &mut *self.scratch;
-        for staged in scratch.staged.iter().filter(|staged| staged.taken == 0) {
+        let is_unroutable = |staged: &&Staged| staged.taken == 0 && staged.refused == Refused::No;
+        for staged in scratch.staged.iter().filter(is_unroutable) {
             let session = &scratch.sessions[staged.session as usize];
             let counts = scratch.effects.counters.of(session.protocol());
             if !staged.mandatory {
@@ -368,10 +416,14 @@ impl<'a> Batch<'a> {
                 let mut confirms = session.confirms();
                 while let Some(staged) = staged.next_if(|staged| staged.session == at) {
                     let ticket = staged.ticket.unwrap_or_default();
-                    if staged.refused {
-                        confirms.refuse(ticket);
-                    } else {
-                        confirms.wait(ticket, staged.position);
+                    match staged.refused {
+                        Refused::No => confirms.wait(ticket, staged.position),
+                        Refused::Broken => confirms.refuse(ticket, Refusal::Internal),
+                        Refused::Full(work) => {
+                            let queue = &scratch.work[work as usize].queue;
+                            let (name, vhost) = (queue.name.to_string(), queue.vhost.to_string());
+                            confirms.refuse(ticket, Refusal::QueueFull { name, vhost });
+                        }
                     }
                 }
             }
@@ -424,7 +476,9 @@ fn append<'l>(
 
 fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
     let route = &routes[staged.route as usize].route;
-    staged.message.is_persistent() && !route.logged.is_empty()
+    staged.message.is_persistent()
+        && !route.logged.is_empty()
+        && route.queues.len() > staged.refused_count as usize
 }
 
 fn publishes<'a>(staged: &'a [Staged], routes: &'a [StagedRoute]) -> Vec<Publish<'a>> {
@@ -452,7 +506,7 @@ fn assign(staged: &mut [Staged], routes: &[StagedRoute], first: Position) -> Pos
 fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
     let Some(mut state) = work.queue.lock() else {
         for push in &work.pushes {
-            staged[push.staged as usize].refused = true;
+            staged[push.staged as usize].refused = Refused::Broken;
         }
         return true;
     };
@@ -470,6 +524,9 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
         }
         let position = std::num::NonZeroU64::new(staged.position).filter(|_| is_logged);
         let position = position.map(Position);
+        if work.has_reserved {
+            state.unreserve(&staged.message);
+        }
         if state.push(&work.queue, &staged.message, position, false, effects) {
             staged.taken += 1;
         } else if let Some(position) = position {
@@ -524,10 +581,22 @@ impl Scratch {
             return *known;
         }
         let (pushes, settlements) = self.spare.pop().unwrap_or_default();
-        self.work.push(Work { queue: queue.clone(), pushes, settlements });
+        let has_reserved = false;
+        self.work.push(Work { queue: queue.clone(), pushes, settlements, has_reserved });
         let at = index(self.work.len() - 1);
         self.work_of.insert(queue.id, at);
         at
+    }
+
+    /// Copies that were logged for other queues only.
+    fn settle_refused(&mut self) {
+        for (work, push) in self.refusals.drain(..) {
+            let queue = &self.work[work as usize].queue;
+            let position = std::num::NonZeroU64::new(self.staged[push as usize].position);
+            if let Some(position) = position.filter(|_| queue.is_logged()) {
+                self.effects.settle(queue.id, Position(position), 1);
+            }
+        }
     }
 
     fn clear(&mut self) {
@@ -536,6 +605,7 @@ impl Scratch {
         self.sessions.clear();
         self.work_of.clear();
         self.deferred.clear();
+        self.refusals.clear();
         self.events.clear();
         for mut work in self.work.drain(..) {
             if self.spare.len() < SPARE_MAX {

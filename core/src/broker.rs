@@ -1,5 +1,12 @@
 //! Ties the rooms of the core together.
+//!
+//! `aftermath` is what queues leave to be done once their locks are released, `dead_letter` the
+//! part of it that publishes.
 
+mod aftermath;
+mod dead_letter;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Waker;
@@ -12,13 +19,14 @@ use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
 use crate::log::{Appended, EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
 use crate::loss::{Loss, SharedLosses};
-use crate::queue::{Effects, Garbage, Queue};
+use crate::queue::{Death, Effects, Garbage, Queue};
 use crate::session::SessionShared;
 use crate::vhost::Vhost;
 use crate::{
     Batch, Connection, ConnectionId, Event, Instant, Limits, Message, Outbox, Principal, Protocol,
     QueueId, Refusal,
 };
+use aftermath::Timetable;
 
 /// The vhost that is always there.
 pub const DEFAULT_VHOST: &str = "/";
@@ -45,6 +53,14 @@ pub struct Broker {
     commits: Mutex<Vec<(u64, Waker)>>,
     /// Guards what is left of purged and deleted queues, until a tick drops it.
     garbage: Mutex<Vec<Garbage>>,
+    /// The time of the latest batch or tick, in milliseconds.
+    now_ms: AtomicU64,
+    /// The Unix time of [`Instant::START`], in milliseconds.
+    epoch_ms: AtomicU64,
+    /// Guards when which queue is looked after. A leaf.
+    timetable: Mutex<Timetable>,
+    /// Guards dead letters beyond the slice of what caused them. A leaf.
+    deaths: Mutex<VecDeque<Death>>,
 }
 
 /// How many there are now.
@@ -107,6 +123,10 @@ impl Broker {
             waiting: Mutex::default(),
             commits: Mutex::default(),
             garbage: Mutex::default(),
+            now_ms: AtomicU64::new(0),
+            epoch_ms: AtomicU64::new(0),
+            timetable: Mutex::default(),
+            deaths: Mutex::default(),
         });
         broker.add_vhost(DEFAULT_VHOST);
         let events: Arc<dyn LogEvents> = broker.clone();
@@ -125,6 +145,15 @@ impl Broker {
     pub fn stepped() -> (Arc<Self>, Arc<StepLog>) {
         let log = Arc::new(StepLog::default());
         (Self::new(log.clone(), Limits::default(), 0), log)
+    }
+
+    /// Says what the Unix time was at [`Instant::START`], in milliseconds: dead letters tell it.
+    pub fn set_epoch(&self, unix_ms: u64) {
+        self.epoch_ms.store(unix_ms, Ordering::Relaxed);
+    }
+
+    fn unix_seconds(&self, now: Instant) -> u64 {
+        self.epoch_ms.load(Ordering::Relaxed).saturating_add(now.as_millis()) / 1000
     }
 
     /// Adds a vhost; harmless when it is there.
@@ -173,12 +202,13 @@ impl Broker {
 
     /// Begins a batch: the staged work of one read. `worker` must only be used with this broker.
     pub fn batch<'a>(&'a self, worker: &'a mut Worker, now: Instant) -> Batch<'a> {
+        self.moves_to(now);
         Batch::new(self, worker, now)
     }
 
     /// The outbox has room again: serves the consumers that waited for it.
     pub fn resume(&self, outbox: &Arc<Outbox>) {
-        let mut effects = Effects::default();
+        let mut effects = self.effects();
         for queue in outbox.take_waiting() {
             if let Some(mut state) = queue.lock() {
                 state.room();
@@ -190,11 +220,15 @@ impl Broker {
 
     /// Does what time does, at most about `budget` items of it; true when there is more to do at
     /// once.
-    pub fn tick(&self, _now: Instant, budget: usize) -> bool {
-        let mut dropped = 0;
-        while dropped < budget {
+    pub fn tick(&self, now: Instant, budget: usize) -> bool {
+        self.moves_to(now);
+        let mut effects = Effects::at(now);
+        let mut left = self.dead_letter_waiting(&mut effects, budget);
+        self.finish(&mut effects);
+        left = self.look_after_queues(now, left);
+        while left > 0 {
             let Some(mut garbage) = self.garbage().pop() else { return false };
-            dropped += garbage.drop_some(budget - dropped);
+            left = left.saturating_sub(garbage.drop_some(left));
             if !garbage.is_empty() {
                 self.garbage().push(garbage);
             }
@@ -283,6 +317,7 @@ impl Broker {
     /// Carries out what work on queues left to be done. No lock is held here.
     pub(crate) fn finish(&self, effects: &mut Effects) {
         effects.serve_room();
+        self.follow_up(effects);
         effects.log(&*self.log);
         self.log.end_batch();
         self.counters.add(&mut effects.counters);
@@ -442,7 +477,7 @@ impl LogEvents for Broker {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *waiting)
         };
-        let (mut effects, mut events) = (Effects::default(), Vec::new());
+        let (mut effects, mut events) = (self.effects(), Vec::new());
         for session in waiting {
             session.confirms().is_listed = false;
             self.confirm(&session, &mut events, &mut effects);
@@ -453,7 +488,7 @@ impl LogEvents for Broker {
 
     fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>) {
         let Some(queue) = self.queue(queue) else { return };
-        let mut effects = Effects::default();
+        let mut effects = self.effects();
         let Some(mut state) = queue.lock() else { return };
         let getters = state.read_done(messages);
         state.dispatch(&queue, &mut effects);

@@ -61,6 +61,8 @@ pub struct Delivery {
     pub message: Message,
     /// It was delivered before, to this or another consumer.
     pub redelivered: bool,
+    /// How often it was put back before, in queues that tell it (`x-delivery-count`).
+    pub delivery_count: Option<u16>,
     /// It was the retained message of its address when the subscription was made.
     pub retained: bool,
 }

@@ -56,7 +56,7 @@ pub use loss::{Field, Loss, Lost};
 pub use message::{Body, Draft, LARGE_BODY_BYTES, Message, Protocol};
 pub use outbox::Outbox;
 pub use principal::Principal;
-pub use properties::{Properties, PropertyCodec, ReplyTo, Table, Value};
+pub use properties::{Properties, PropertyCodec, ReplyTo, Table, Value, neutral_codec};
 pub use refusal::{Kind, Refusal};
 pub use session::{Connection, Session, SessionHandle};
 pub use time::Instant;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use triomphe::ThinArc;
 
-use crate::{ConnectionId, Properties, PropertyCodec};
+use crate::{ConnectionId, Instant, Properties, PropertyCodec};
 
 /// Bodies above this many bytes keep their own allocation (performance rule 2).
 pub const LARGE_BODY_BYTES: usize = 16 * 1024;
@@ -93,6 +93,11 @@ pub struct Draft<'a> {
     pub persistent: bool,
     /// Come back ([`crate::Event::Returned`]) when no queue takes it.
     pub mandatory: bool,
+    /// When it is to be delivered no more, if ever: what the client said, added to
+    /// [`crate::Batch::now`].
+    pub expires_at: Option<Instant>,
+    /// 0 to 255; counts in queues that know priorities, up to their highest.
+    pub priority: u8,
     /// Become the last value of its address (`amq.topic` only); an empty body clears it.
     pub retain: bool,
 }
@@ -105,6 +110,9 @@ struct Head {
     properties_len: u32,
     persistent: bool,
     retain: bool,
+    priority: u8,
+    /// [`Instant::NEVER`] for a message that does not expire.
+    expires_at: Instant,
     large_body: Option<Box<[u8]>>,
     translated: OnceLock<Box<Properties>>,
 }
@@ -143,6 +151,8 @@ impl Message {
             properties_len: u32::try_from(draft.properties.len()).expect("properties end at 4 GiB"),
             persistent: draft.persistent,
             retain: draft.retain,
+            priority: draft.priority,
+            expires_at: draft.expires_at.unwrap_or(Instant::NEVER),
             large_body,
             translated: OnceLock::new(),
         };
@@ -192,7 +202,7 @@ impl Message {
     /// The properties as the publisher's adapter wrote them, if it speaks `protocol`.
     #[must_use]
     pub fn wire(&self, protocol: Protocol) -> Option<&[u8]> {
-        (self.protocol() == protocol)
+        (self.head().codec.wire_protocol() == Some(protocol))
             .then(|| &self.0.slice[self.properties_start()..self.body_start()])
     }
 
@@ -249,6 +259,23 @@ impl Message {
     #[must_use]
     pub fn is_retain(&self) -> bool {
         self.head().retain
+    }
+
+    /// When it is to be delivered no more.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Instant> {
+        Some(self.head().expires_at).filter(|at| *at != Instant::NEVER)
+    }
+
+    /// 0 to 255; what its publisher did not say is 0.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.head().priority
+    }
+
+    /// Bytes of its body: bodies end at 512 MiB.
+    pub(crate) fn body_bytes(&self) -> u32 {
+        u32::try_from(self.body().len()).unwrap_or(u32::MAX)
     }
 
     /// Bytes it is charged with in memory budgets.

@@ -5,6 +5,7 @@
 //! the publisher's adapter left with the message.
 
 mod json;
+mod neutral;
 mod reserved;
 mod text;
 
@@ -12,6 +13,8 @@ use std::fmt::Debug;
 
 use crate::Protocol;
 
+pub(crate) use neutral::encode as encode_neutral;
+pub use neutral::neutral_codec;
 pub use reserved::{HEADER_PREFIX, own_name, travelling_name};
 pub use text::{
     Form, HEADER_TYPES, TypeNote, TypesOfText, octets_of_text, text_of_octets, write_value,
@@ -79,6 +82,14 @@ impl Value {
 pub struct Table(pub Vec<(String, Value)>);
 
 impl Table {
+    /// Sets the value of that name, in its place if there is one.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        match self.0.iter_mut().find(|(key, _)| key == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+
     /// The first value of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -147,6 +158,11 @@ impl Properties {
 pub trait PropertyCodec: Debug + Sync {
     /// Whose wire form this codec reads.
     fn protocol(&self) -> Protocol;
+
+    /// Whose clients may get the wire form as it is; `None` for a form that is no protocol's.
+    fn wire_protocol(&self) -> Option<Protocol> {
+        Some(self.protocol())
+    }
 
     /// Decodes `wire`, which this codec's adapter put into a [`crate::Draft`] and has validated.
     /// Must not panic on any input: records come back from disk.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::Message;
 use crate::address::{Pattern, Segment};
+use crate::{Instant, Message};
 
 /// Retained messages of one vhost by their key in `amq.topic`.
 #[derive(Debug, Default)]
@@ -26,18 +26,21 @@ impl Retained {
         self.0.len()
     }
 
-    /// What matches `pattern`, by key. Keys that begin with `$` match no filter that an MQTT
+    /// What matches `pattern` and has not expired, by key. Keys that begin with `$` match no filter that an MQTT
     /// client may subscribe to.
-    pub(crate) fn matching(&self, pattern: &Pattern) -> Vec<Message> {
+    pub(crate) fn matching(&self, pattern: &Pattern, now: Instant) -> Vec<Message> {
+        let lives = |message: &&Message| message.expires_at().is_none_or(|at| at > now);
         if let Some(key) = pattern.as_key() {
-            return self.0.get(&*key).cloned().into_iter().collect();
+            return self.0.get(&*key).filter(lives).cloned().into_iter().collect();
         }
         let prefix = literal_prefix(pattern);
         self.0
             .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(&prefix))
             .filter(|(key, _)| pattern.matches(key) && !key.starts_with('$'))
-            .map(|(_, message)| message.clone())
+            .map(|(_, message)| message)
+            .filter(lives)
+            .cloned()
             .collect()
     }
 }

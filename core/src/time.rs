@@ -11,6 +11,9 @@ impl Instant {
     /// When the gateway started.
     pub const START: Self = Self(0);
 
+    /// The end of time.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// `millis` milliseconds after the start.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
@@ -27,6 +30,12 @@ impl Instant {
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This moment and `millis` milliseconds more; the end of time instead of an overflow.
+    #[must_use]
+    pub const fn after_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
     }
 
     /// How long ago `earlier` was; zero when it is yet to come.

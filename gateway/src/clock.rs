@@ -1,6 +1,6 @@
 //! One clock for the process: coarse time, and a wheel that wakes connections.
 //!
-//! Nobody reads a clock per message and nobody owns a timer. A single task advances [`Clock`]
+//! Nobody reads a clock per message (a batch does, once) and nobody owns a timer. A single task advances [`Clock`]
 //! every [`SLOT`]; a connection with a deadline puts itself into the slot of that deadline and is
 //! woken when it has passed. A deadline that moves later (each read moves a keep-alive) costs
 //! nothing: the connection is woken at the old one, sees that there is time, and arms again.
@@ -52,10 +52,15 @@ impl Clock {
         Instant::from_millis(self.now_ms.load(Ordering::Relaxed))
     }
 
+    /// The time itself. Read once a batch: messages expire by it, and ten of their milliseconds
+    /// may matter to somebody.
+    pub(crate) fn read(&self) -> Instant {
+        Instant::from_millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Moves time to now and wakes whoever waited for it.
     pub(crate) fn advance(&self) {
-        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.advance_to(Instant::from_millis(millis));
+        self.advance_to(self.read());
     }
 
     fn advance_to(&self, now: Instant) {

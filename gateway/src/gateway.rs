@@ -70,6 +70,7 @@ impl Gateway {
         clamp_connections(&mut config);
         tell_storage(&config.storage);
         let broker = Broker::ephemeral(config.limits.core, seed());
+        broker.set_epoch(unix_ms());
         config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
         let counters = Arc::<Counters>::default();
         let control = Control::new(broker.clone(), config.users.clone(), counters.clone());
@@ -253,6 +254,12 @@ fn tell_supervisor(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "the service supervisor cannot be told");
     }
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Unpredictable, from the randomness the standard library gives its hash maps.

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::{Batch, Staged, StagedRoute, index, keep, publishes};
-use crate::queue::Settlement;
+use crate::queue::{Room, Settlement};
 use crate::session::SessionShared;
 use crate::transaction::Held;
 use crate::{Refusal, Transaction};
@@ -53,7 +53,8 @@ impl Batch<'_> {
                 mandatory,
                 position: 0,
                 taken: 0,
-                refused: false,
+                refused: super::Refused::No,
+                refused_count: 0,
             });
         }
     }
@@ -73,11 +74,52 @@ impl Batch<'_> {
 
     /// Refuses what a queue would not take. A queue that is deleted takes nothing and refuses
     /// nothing: what was on its way there is not routed.
-    fn reserve(&self) -> Result<(), Refusal> {
-        let broken = |work: &&super::Work| !work.pushes.is_empty() && work.queue.lock().is_none();
-        match self.scratch.work.iter().find(broken) {
-            Some(_) => Err(Refusal::Internal),
-            None => Ok(()),
+    fn reserve(&mut self) -> Result<(), Refusal> {
+        for at in 0..self.scratch.work.len() {
+            let scratch = &mut *self.scratch;
+            let work = &mut scratch.work[at];
+            if work.pushes.is_empty() {
+                continue;
+            }
+            let (mut room, mut reserved) = (Room::Reserved, 0);
+            let refusal = if let Some(mut state) = work.queue.lock() {
+                if !work.queue.can_refuse() {
+                    continue;
+                }
+                for push in &work.pushes {
+                    let message = &scratch.staged[push.staged as usize].message;
+                    room = state.reserve(&work.queue, message, &mut scratch.effects);
+                    if room == Room::Full {
+                        break;
+                    }
+                    reserved += 1;
+                }
+                let (name, vhost) = (work.queue.name.to_string(), work.queue.vhost.to_string());
+                Refusal::QueueFull { name, vhost }
+            } else {
+                room = Room::Full;
+                Refusal::Internal
+            };
+            work.has_reserved = true;
+            if room == Room::Full {
+                work.pushes.truncate(reserved);
+                // The whole is refused: nobody dies of it.
+                scratch.effects.deaths.clear();
+                self.unreserve();
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what was reserved for a commit that is refused.
+    fn unreserve(&mut self) {
+        let scratch = &mut *self.scratch;
+        for work in scratch.work.iter().filter(|work| work.has_reserved) {
+            let Some(mut state) = work.queue.lock() else { continue };
+            for push in &work.pushes {
+                state.unreserve(&scratch.staged[push.staged as usize].message);
+            }
         }
     }
 

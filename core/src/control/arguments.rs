@@ -1,9 +1,9 @@
-//! Optional arguments: when two declarations mean the same.
+//! Optional arguments: when two declarations mean the same. `validate` says which can be made.
 
 use crate::{Refusal, Table, Value};
 
-/// The arguments that a classic queue knows; others are stored and not compared.
-const QUEUE_ARGUMENTS: [&str; 14] = [
+/// The arguments that classic and quorum queues know; others are stored and not compared.
+const QUEUE_ARGUMENTS: [&str; 20] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -18,6 +18,12 @@ const QUEUE_ARGUMENTS: [&str; 14] = [
     "x-queue-type",
     "x-queue-master-locator",
     "x-queue-leader-locator",
+    "x-consumer-timeout",
+    "x-dead-letter-strategy",
+    "x-delivery-limit",
+    "x-quorum-initial-group-size",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
 ];
 
 /// A type as RabbitMQ's texts name it.

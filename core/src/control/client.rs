@@ -24,7 +24,7 @@ pub(super) fn open(session: &Arc<SessionShared>, client_id: &str, unsettled_max:
         Some(Client { name: client_id.clone(), subscriptions: HashMap::new(), queue: None });
     let before = connection.vhost.clients().insert(client_id.clone(), session.clone());
     if let Some(before) = before {
-        let mut effects = Effects::default();
+        let mut effects = connection.broker.effects();
         connection.broker.end_client(&before, &mut effects);
         before.outbox().push_event(Event::TakenOver);
         effects.touch(before.outbox());
@@ -100,7 +100,9 @@ fn subscribe_filter(
         routing.bind(TOPIC_EXCHANGE, &target, key)
     })?;
     let vhost = &connection.vhost;
-    let retained = if wanted.retained { vhost.retained().matching(pattern) } else { Vec::new() };
+    let now = connection.broker.now();
+    let retained =
+        if wanted.retained { vhost.retained().matching(pattern, now) } else { Vec::new() };
     Ok(match queue {
         Some((queue, consumer)) => {
             push_retained(&connection.broker, &queue, &retained, wanted.qos);
@@ -136,7 +138,7 @@ fn subscribe_consumer(
             return Ok(granted(consumer));
         }
     }
-    let mut effects = Effects::default();
+    let mut effects = session.connection.broker.effects();
     end_subscription(session, source, &served, &mut effects);
     session.connection.broker.finish(&mut effects);
     Err(Refusal::TakenOver)
@@ -183,7 +185,7 @@ fn session_queue(session: &Arc<SessionShared>) -> Result<(Arc<Queue>, ConsumerId
 }
 
 fn push_retained(broker: &Broker, queue: &Arc<Queue>, messages: &[Message], qos: u8) {
-    let mut effects = Effects::default();
+    let mut effects = broker.effects();
     if let Some(mut state) = queue.lock() {
         for message in messages {
             if qos.min(message.qos()) == 0 {
@@ -227,7 +229,7 @@ fn unsubscribe_one(session: &Arc<SessionShared>, source: &Source) -> Result<bool
         client.subscriptions.remove(source)
     };
     let Some(before) = before else { return Ok(false) };
-    let mut effects = Effects::default();
+    let mut effects = session.connection.broker.effects();
     end_subscription(session, source, &before, &mut effects);
     session.connection.broker.finish(&mut effects);
     Ok(true)

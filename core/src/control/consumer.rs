@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Answer, Consume, Got, Reply};
-use crate::queue::{Consumer, Effects, Queue, Taker};
+use crate::queue::{Consumer, Queue, Taker};
 use crate::session::{ConsumerPlace, SessionShared};
 use crate::{ConsumerId, DeliveryId, Refusal, Response};
 
@@ -30,7 +30,8 @@ pub(super) fn attach(
     if state.deleted {
         return Err(Refusal::no_queue(&queue.name, &queue.vhost));
     }
-    if state.has_exclusive_consumer() || (consume.exclusive && state.consumer_count() > 0) {
+    let is_excluded = state.consumer_count() > 0 || state.has_single_active_consumer();
+    if state.has_exclusive_consumer() || (consume.exclusive && is_excluded) {
         let (name, vhost) = (&queue.name, &queue.vhost);
         return Err(Refusal::access(format!("queue '{name}' in vhost '{vhost}' in exclusive use")));
     }
@@ -56,7 +57,7 @@ pub(super) fn cancel(session: &Arc<SessionShared>, consumer: ConsumerId) -> Resp
         place.and_then(|place| Some((place, contents.queue(place.queue)?)))
     };
     let Some((place, queue)) = found else { return Response::Done };
-    let mut effects = Effects::default();
+    let mut effects = connection.broker.effects();
     let mut stays = true;
     if let Some(mut state) = queue.lock() {
         stays = state.detach(place.place, session);
@@ -94,12 +95,12 @@ struct Get {
 
 impl Get {
     fn take(&self, context: &Context<'_>) -> Poll<Answer> {
-        let mut effects = Effects::default();
+        let mut effects = self.session.connection.broker.effects();
         let index = (!self.no_ack).then(|| self.session.contents().index_of(&self.queue));
         let Some(mut state) = self.queue.lock() else {
             return Poll::Ready(Err(Refusal::Internal));
         };
-        let taken = state.get(&self.session, index, context.waker(), &mut effects);
+        let taken = state.get(&self.queue, &self.session, index, context.waker(), &mut effects);
         drop(state);
         self.session.connection.broker.finish(&mut effects);
         taken.map(|taken| {
@@ -109,6 +110,7 @@ impl Get {
                     delivery: DeliveryId { queue: index.unwrap_or(0), slot, generation },
                     message: taken.message,
                     redelivered: taken.redelivered,
+                    delivery_count: taken.delivery_count,
                     remaining: taken.remaining,
                 }
             })))

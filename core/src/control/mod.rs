@@ -10,6 +10,7 @@ mod exchange;
 mod queue;
 mod share;
 mod transaction;
+mod validate;
 
 use std::sync::Arc;
 
@@ -308,6 +309,8 @@ pub struct Got {
     pub message: Message,
     /// It was delivered before.
     pub redelivered: bool,
+    /// How often it was put back before, in queues that tell it.
+    pub delivery_count: Option<u16>,
     /// Messages still ready in the queue.
     pub remaining: u64,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DeclareQueue;
-use crate::queue::{Declaration, Effects, Queue};
+use crate::queue::{Declaration, Queue};
 use crate::routing::Routing;
 use crate::session::SessionShared;
 use crate::{QueueId, Refusal, Response};
@@ -25,9 +25,21 @@ fn locked(session: &SessionShared, name: &str) -> Refusal {
     Refusal::Locked { name: name.into(), vhost: session.connection.vhost.name.to_string() }
 }
 
-fn describe(queue: &Queue) -> Result<Response, Refusal> {
-    let state = queue.lock().ok_or(Refusal::Internal)?;
+/// What a declaration answers. What has expired does not count.
+fn describe(
+    session: &SessionShared,
+    queue: &Arc<Queue>,
+    is_use: bool,
+) -> Result<Response, Refusal> {
+    let mut effects = session.connection.broker.effects();
+    let mut state = queue.lock().ok_or(Refusal::Internal)?;
+    if is_use {
+        state.use_at(effects.now);
+    }
+    state.refresh(queue, &mut effects);
     let (messages, consumers) = (state.ready_count(), state.consumer_count() as u64);
+    drop(state);
+    session.connection.broker.finish(&mut effects);
     Ok(Response::Queue { name: queue.name.to_string(), messages, consumers })
 }
 
@@ -39,7 +51,7 @@ pub(super) fn declare(
     let connection = &session.connection;
     if declare.passive {
         let queue = usable(session, &connection.vhost.routing(), &declare.name)?;
-        return describe(&queue);
+        return describe(session, &queue, false);
     }
     let is_named = !declare.name.is_empty();
     let name = if is_named {
@@ -58,6 +70,7 @@ pub(super) fn declare(
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        super::validate::check(declare, &name, &connection.vhost.name)?;
         let queue = Queue::new(Declaration {
             id: QueueId(connection.broker.new_id()),
             name: name.as_str().into(),
@@ -76,7 +89,7 @@ pub(super) fn declare(
         connection.broker.register(&queue);
         connection.own(&queue);
     }
-    describe(&queue)
+    describe(session, &queue, true)
 }
 
 /// Whether declaring `known` again like this changes nothing: exclusive access first, then
@@ -143,7 +156,7 @@ pub(super) fn delete(
         Ok(())
     })?;
     connection.disown(&queue);
-    let mut effects = Effects::default();
+    let mut effects = connection.broker.effects();
     let count = connection.broker.end_queue(&queue, &mut effects);
     connection.broker.finish(&mut effects);
     Ok(Response::Count(count))
@@ -153,7 +166,7 @@ pub(super) fn delete(
 pub(super) fn purge(session: &SessionShared, name: &str) -> Result<Response, Refusal> {
     let connection = &session.connection;
     let queue = usable(session, &connection.vhost.routing(), name)?;
-    let mut effects = Effects::default();
+    let mut effects = connection.broker.effects();
     let mut state = queue.lock().ok_or(Refusal::Internal)?;
     let (count, garbage) = state.purge(&mut effects);
     drop(state);

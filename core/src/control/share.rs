@@ -73,7 +73,7 @@ pub(super) fn join(
     }
     let attached = super::consumer::attach(session, &queue, &Consume::default());
     if attached.is_err() {
-        let mut effects = Effects::default();
+        let mut effects = connection.broker.effects();
         connection.broker.leave(session, group, pattern, &mut effects);
         connection.broker.finish(&mut effects);
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::death::Reason;
 use super::ready::Front;
 use super::state::State;
 use super::{Effects, Queue};
@@ -21,22 +22,25 @@ struct Handed {
     generation: u32,
     message: Message,
     redelivered: bool,
+    delivery_count: Option<u16>,
     retained: bool,
 }
 
 impl State {
     /// Hands ready messages to consumers until either runs out.
     pub(crate) fn dispatch(&mut self, queue: &Arc<Queue>, effects: &mut Effects) {
-        if self.order.is_empty() {
-            return;
-        }
-        loop {
-            self.deliver(effects);
-            if !self.flush(queue, effects) {
-                break;
+        if !self.order.is_empty() {
+            loop {
+                self.deliver(effects);
+                if !self.flush(queue, effects) {
+                    break;
+                }
             }
+            self.read_ahead(effects);
         }
-        self.read_ahead(effects);
+        if self.needs_care {
+            self.care(queue, effects);
+        }
         #[cfg(any(test, debug_assertions))]
         self.check();
     }
@@ -62,6 +66,10 @@ impl State {
                     continue;
                 }
             };
+            if let Some(expired) = self.ready.take_expired_first(effects.now) {
+                self.die(expired.position, expired.message, Reason::Expired);
+                continue;
+            }
             let run_max = if self.ready.len() > BACKLOG { RUN_MAX } else { 1 };
             let Some(place) = self.choose(self.run >= run_max) else { return };
             self.hand_over(place, bytes, effects);
@@ -69,13 +77,26 @@ impl State {
     }
 
     fn has_taker_with_credit(&self) -> bool {
+        if self.args.single_active_consumer {
+            return self.active().is_some_and(super::Taker::can_take);
+        }
         self.order
             .iter()
             .any(|place| self.takers[*place as usize].as_ref().is_some_and(super::Taker::can_take))
     }
 
+    /// The only consumer that gets messages, of a queue that has such a one.
+    fn active(&self) -> Option<&super::Taker> {
+        let place = self.active.or_else(|| self.order.first().copied())?;
+        self.takers[place as usize].as_ref()
+    }
+
     /// The next consumer that can take. `next` asks for a change if another can.
     fn choose(&mut self, next: bool) -> Option<u32> {
+        if self.args.single_active_consumer {
+            self.active = self.active.or_else(|| self.order.first().copied());
+            return self.active.filter(|_| self.has_taker_with_credit());
+        }
         let count = self.order.len();
         if self.cursor >= count {
             self.cursor = 0;
@@ -115,7 +136,7 @@ impl State {
             // Another queue of the session was faster: somebody else is chosen.
             return;
         }
-        let Some((entry, message)) = self.ready.pop() else { return };
+        let Some((entry, message, expires_at)) = self.ready.pop() else { return };
         let redelivered = entry.attempts > 0;
         let (slot, generation) = if no_ack {
             if let Some(position) = entry.position {
@@ -125,10 +146,12 @@ impl State {
             (DeliveryId::SETTLED, 0)
         } else {
             effects.counters.of(protocol).delivered += 1;
-            self.keep(&entry, &message, place)
+            self.keep(&entry, &message, expires_at, place)
         };
         effects.counters.of(protocol).redelivered += u64::from(redelivered);
-        let delivery = Handed { slot, generation, message, redelivered, retained: entry.retained };
+        let delivery_count = self.args.tells_deliveries().then_some(entry.attempts);
+        let retained = entry.retained;
+        let delivery = Handed { slot, generation, message, redelivered, delivery_count, retained };
         self.hand(place, delivery, bytes);
     }
 
@@ -143,7 +166,7 @@ impl State {
         match self.ready.front() {
             Front::Empty | Front::Paged => true,
             Front::Resident { .. } => {
-                self.ready.front_arrival().is_none_or(|older| entry.arrival < older)
+                self.ready.first_arrival().is_none_or(|older| entry.arrival < older)
                     || !self.has_taker_with_credit()
             }
         }
@@ -153,16 +176,20 @@ impl State {
         let Some(&place) = self.order.first() else { return };
         let Some(entry) = self.express.pop_front() else { return };
         let Some(message) = entry.message else { return };
+        if message.expires_at().is_some_and(|at| at < effects.now) {
+            return;
+        }
         effects.counters.of(Protocol::Mqtt).delivered_no_ack += 1;
         let bytes = message.cost_bytes();
         let (slot, retained) = (DeliveryId::SETTLED, entry.retained);
-        let delivery = Handed { slot, generation: 0, message, redelivered: false, retained };
+        let (generation, redelivered, delivery_count) = (0, false, None);
+        let delivery = Handed { slot, generation, message, redelivered, delivery_count, retained };
         self.hand(place, delivery, bytes);
     }
 
     /// Puts a delivery among those that the taker's outbox gets at the end of the dispatch.
     fn hand(&mut self, place: u32, handed: Handed, bytes: usize) {
-        let Handed { slot, generation, message, redelivered, retained } = handed;
+        let Handed { slot, generation, message, redelivered, delivery_count, retained } = handed;
         let Some(taker) = self.takers[place as usize].as_mut() else { return };
         let queue = taker.queue_index;
         let session = taker.session.id();
@@ -176,6 +203,7 @@ impl State {
             delivery: DeliveryId { queue, slot, generation },
             message,
             redelivered,
+            delivery_count,
             retained,
         }));
         consumer.pending_bytes += Outbox::delivery_cost(bytes);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::{Death, Queue};
 use crate::counters::Counters;
 use crate::log::{Log, Position, Settled};
 use crate::session::SessionShared;
-use crate::{Outbox, QueueId};
+use crate::{Instant, Outbox, QueueId};
 
 /// Collected under queue locks, carried out by [`Effects::finish`] after the last one is released
 /// (performance rule 3).
@@ -19,11 +20,26 @@ pub(crate) struct Effects {
     reads: Vec<(QueueId, Vec<Position>)>,
     /// Sessions at their shared limit that got room again.
     room: Vec<Arc<SessionShared>>,
+    /// Messages to be dead-lettered.
+    pub(crate) deaths: Vec<Death>,
+    /// Queues that the broker shall look after, and when.
+    pub(crate) wakes: Vec<(Arc<Queue>, Instant)>,
+    /// Queues that nobody used for as long as they say.
+    pub(crate) lapsed: Vec<Arc<Queue>>,
+    /// The time.
+    pub(crate) now: Instant,
     /// What happened.
     pub(crate) counters: Counters,
 }
 
 impl Effects {
+    /// None yet.
+    pub(crate) fn at(now: Instant) -> Self {
+        let mut effects = Self::default();
+        effects.now = now;
+        effects
+    }
+
     /// Notes that `outbox` got something.
     pub(crate) fn touch(&mut self, outbox: &Arc<Outbox>) {
         if !self.touched.iter().rev().take(8).any(|known| Arc::ptr_eq(known, outbox)) {

@@ -1,22 +1,35 @@
 //! A queue: one mutex, one state machine inside it, locked once per batch.
 //!
-//! Reading order: `ready` (what waits), `taker` (who takes), `unsettled` (what was taken and not
-//! answered), `state` (the transitions), `dispatch` (who gets what), `effects` (what is left for
-//! after the lock). Whoever makes work possible dispatches it. Lock order: routing, queue, outbox;
+//! Reading order: `lane` and `ready` (what waits), `expiry` (until when), `taker` (who takes),
+//! `unsettled` (what was taken and not answered), `effective` (what arguments and policies come
+//! to), `state` (the transitions), `dispatch` (who gets what), `care` (what time and limits do),
+//! `room` (what a full queue refuses), `death` (what becomes
+//! of messages that nobody accepted), `effects` (what is left for after the
+//! lock). Whoever makes work possible dispatches it. Lock order: routing, queue, outbox;
 //! never two queues at once.
 
+mod care;
+mod death;
 mod dispatch;
+mod effective;
 mod effects;
+mod expiry;
+mod lane;
 mod ready;
+mod room;
 mod state;
 mod taker;
 mod unsettled;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::{ConnectionId, QueueId, Table};
 
+pub(crate) use death::{Death, Reason};
+pub(crate) use effective::{EffectiveArgs, Overflow, QueueType};
 pub(crate) use effects::Effects;
+pub(crate) use room::Room;
 pub(crate) use state::{Garbage, Settlement, State};
 pub(crate) use taker::{Consumer, Taker};
 
@@ -33,6 +46,8 @@ pub(crate) struct Queue {
     /// The queue of an MQTT session: clients cannot use it by name.
     pub(crate) is_session: bool,
     pub(crate) arguments: Table,
+    /// Publishes ask for room before they are logged.
+    can_refuse: AtomicBool,
     /// Guards everything that changes.
     state: Mutex<State>,
 }
@@ -54,6 +69,8 @@ pub(crate) struct Declaration {
 
 impl Queue {
     pub(crate) fn new(declaration: Declaration) -> Arc<Self> {
+        let args = Arc::new(EffectiveArgs::of(&declaration.arguments));
+        let state = State::new(declaration.id, declaration.window_max, args);
         Arc::new(Self {
             id: declaration.id,
             name: declaration.name,
@@ -63,7 +80,8 @@ impl Queue {
             auto_delete: declaration.auto_delete,
             is_session: declaration.is_session,
             arguments: declaration.arguments,
-            state: Mutex::new(State::new(declaration.id, declaration.window_max)),
+            can_refuse: AtomicBool::new(state.args.can_refuse()),
+            state: Mutex::new(state),
         })
     }
 
@@ -71,6 +89,11 @@ impl Queue {
     /// broker is started again (architecture, "Panics").
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, State>> {
         self.state.lock().ok()
+    }
+
+    /// Whether publishes must [`State::reserve`] before they are logged.
+    pub(crate) fn can_refuse(&self) -> bool {
+        self.can_refuse.load(Ordering::Relaxed)
     }
 
     /// Whether messages in it are logged.

@@ -1,21 +1,26 @@
 //! The transitions of a queue. Every one is a method of [`State`], under the queue's lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use super::Effects;
-use super::ready::{Entry, Front, Ready};
+use super::care::Dead;
+use super::death::Reason;
+use super::lane::Entry;
+use super::ready::{Front, Ready};
 use super::taker::{Consumer, Taker};
 use super::unsettled::{Slab, Unsettled};
+use super::{EffectiveArgs, Effects};
 use crate::log::Position;
 use crate::session::SessionShared;
-use crate::{DeliveryId, Message, Outcome, Protocol, QueueId};
+use crate::{DeliveryId, Instant, Message, Outcome, Protocol, QueueId};
 
 /// What changes in a queue.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(super) id: QueueId,
+    /// What its arguments and policies come to.
+    pub(super) args: Arc<EffectiveArgs>,
     pub(super) ready: Ready,
     /// Of a session's queue: what goes out at QoS 0, which must not wait for the acknowledgements
     /// that `ready` waits for (MQTT 5, section 4.9).
@@ -25,6 +30,9 @@ pub(crate) struct State {
     pub(super) takers: Vec<Option<Taker>>,
     /// Places of attached consumers, those of the highest priority first.
     pub(super) order: Vec<u32>,
+    /// Who alone gets messages (`x-single-active-consumer`): until it is detached and has settled
+    /// what it took.
+    pub(super) active: Option<u32>,
     /// Where in `order` the next message goes.
     pub(super) cursor: usize,
     /// How many messages in a row the consumer at `cursor` got.
@@ -34,6 +42,20 @@ pub(crate) struct State {
     /// Who waits for a single message to be read.
     getters: Vec<Waker>,
     next_arrival: u64,
+    /// Time or a limit may have something to say; asked after the next dispatch.
+    pub(super) needs_care: bool,
+    /// Messages that left without being accepted, until the next dispatch is done.
+    pub(super) dead: Vec<Dead>,
+    /// Those that must be read before they can be dead-lettered.
+    pub(super) dying: BTreeMap<Position, Reason>,
+    /// Since when nobody uses it; [`Instant::NEVER`] while somebody does.
+    pub(super) unused_since: Instant,
+    /// Publishes that have room and are not pushed yet.
+    pub(super) reserved: u64,
+    /// Bytes of their bodies.
+    pub(super) reserved_bytes: u64,
+    /// When the broker looks after it next; [`Instant::NEVER`] for not at all.
+    pub(crate) wakes_at: Instant,
     /// See [`super::Declaration::window_max`].
     pub(super) window_max: Option<usize>,
     /// It is no more: pushes count as not routed, settlements do nothing.
@@ -86,23 +108,33 @@ pub(crate) struct Taken {
     pub(crate) delivery: (u32, u32),
     pub(crate) message: Message,
     pub(crate) redelivered: bool,
+    pub(crate) delivery_count: Option<u16>,
     pub(crate) remaining: u64,
 }
 
 impl State {
-    pub(super) fn new(id: QueueId, window_max: Option<usize>) -> Self {
+    pub(super) fn new(id: QueueId, window_max: Option<usize>, args: Arc<EffectiveArgs>) -> Self {
         Self {
             id,
+            args,
             ready: Ready::default(),
             express: VecDeque::new(),
             unsettled: Slab::default(),
             takers: Vec::new(),
             order: Vec::new(),
+            active: None,
             cursor: 0,
             run: 0,
             served: Vec::new(),
             getters: Vec::new(),
             next_arrival: 0,
+            needs_care: false,
+            dead: Vec::new(),
+            dying: BTreeMap::new(),
+            unused_since: Instant::NEVER,
+            reserved: 0,
+            reserved_bytes: 0,
+            wakes_at: Instant::NEVER,
             window_max,
             deleted: false,
             had_consumer: false,
@@ -146,8 +178,18 @@ impl State {
         }
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        let message = Some(message.clone());
-        self.ready.push(Entry { arrival, position, message, attempts: 0, retained }, page);
+        let expires_at = self.expiry_of(message, effects.now);
+        self.needs_care |= expires_at != Instant::NEVER || self.args.is_bounded();
+        let entry = Entry {
+            arrival,
+            position,
+            message: Some(message.clone()),
+            bytes: message.body_bytes(),
+            attempts: 0,
+            priority: message.priority().min(self.args.max_priority),
+            retained,
+        };
+        self.ready.push(entry, expires_at, page);
         true
     }
 
@@ -169,7 +211,7 @@ impl State {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         let message = Some(message.clone());
-        self.express.push_back(Entry { arrival, position: None, message, attempts: 0, retained });
+        self.express.push_back(Entry { message, retained, ..Entry::hole(arrival) });
         true
     }
 
@@ -193,22 +235,39 @@ impl State {
             Outcome::Requeued => counts.requeued += 1,
         }
         let place = entry.taker;
-        if settlement.outcome == Outcome::Requeued {
-            self.put_back(entry);
-        } else if let Some(position) = entry.position {
-            effects.settle(self.id, position, 1);
+        match settlement.outcome {
+            Outcome::Requeued => self.put_back(settlement.slot, entry),
+            Outcome::Rejected => {
+                self.ready.release_expiry(settlement.slot);
+                self.die(entry.position, entry.message, Reason::Rejected);
+            }
+            Outcome::Accepted => {
+                self.ready.release_expiry(settlement.slot);
+                if let Some(position) = entry.position {
+                    effects.settle(self.id, position, 1);
+                }
+            }
         }
         self.forget_idle(place);
     }
 
-    fn put_back(&mut self, entry: Unsettled) {
-        self.ready.put_back(Entry {
+    fn put_back(&mut self, slot: u32, entry: Unsettled) {
+        let attempts = entry.attempts.saturating_add(1);
+        if self.args.delivery_limit.is_some_and(|limit| attempts > limit) {
+            self.ready.release_expiry(slot);
+            return self.die(entry.position, entry.message, Reason::DeliveryLimit);
+        }
+        self.needs_care |= self.args.is_bounded();
+        let entry = Entry {
             arrival: entry.arrival,
             position: entry.position,
+            bytes: entry.message.as_ref().map_or(0, Message::body_bytes),
             message: entry.message,
-            attempts: entry.attempts.saturating_add(1),
+            attempts,
+            priority: entry.priority,
             retained: entry.retained,
-        });
+        };
+        self.needs_care |= self.ready.put_back(entry, slot);
     }
 
     /// Frees a taker's place once it is detached and owes nothing.
@@ -218,6 +277,7 @@ impl State {
             taker.unsettled == 0 && taker.consumer.as_ref().is_none_or(|known| known.detached)
         }) {
             *slot = None;
+            self.active.take_if(|active| *active == place);
         }
     }
 
@@ -233,6 +293,7 @@ impl State {
     /// Attaches a consumer without credit. Returns its place.
     pub(crate) fn attach(&mut self, taker: Taker) -> u32 {
         self.had_consumer = true;
+        self.unused_since = Instant::NEVER;
         let place = self.add_taker(taker);
         self.order.push(place);
         let takers = &self.takers;
@@ -241,6 +302,10 @@ impl State {
             std::cmp::Reverse(taker.and_then(|taker| taker.consumer.as_ref()).map(|c| c.priority))
         };
         self.order.sort_by_key(priority);
+        if self.args.single_active_consumer {
+            // Whoever comes first.
+            self.active.get_or_insert(place);
+        }
         place
     }
 
@@ -257,6 +322,11 @@ impl State {
         taker.consumer.as_mut()
     }
 
+    /// Whether one consumer after the other has the queue to itself.
+    pub(crate) fn has_single_active_consumer(&self) -> bool {
+        self.args.single_active_consumer
+    }
+
     /// Whether a consumer has the queue to itself.
     pub(crate) fn has_exclusive_consumer(&self) -> bool {
         let consumers = self.takers.iter().flatten().filter_map(|taker| taker.consumer.as_ref());
@@ -271,6 +341,7 @@ impl State {
         self.order.retain(|known| *known != place);
         self.cursor = 0;
         self.forget_idle(place);
+        self.needs_care |= self.args.expires_ms.is_some();
         if self.order.is_empty() {
             self.express.clear();
             if self.window_max.is_some() {
@@ -288,8 +359,8 @@ impl State {
             if !taker.is_some_and(|taker| Arc::ptr_eq(&taker.session, session)) {
                 continue;
             }
-            for entry in self.unsettled.remove_of(place) {
-                self.put_back(entry);
+            for (slot, entry) in self.unsettled.remove_of(place) {
+                self.put_back(slot, entry);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
                 session.settled(std::mem::take(&mut taker.unsettled));
@@ -303,11 +374,14 @@ impl State {
     /// `queue_index` the delivery waits for its settlement. Pending while the message is read.
     pub(crate) fn get(
         &mut self,
+        queue: &Arc<super::Queue>,
         session: &Arc<SessionShared>,
         queue_index: Option<u32>,
         waker: &Waker,
         effects: &mut Effects,
     ) -> Poll<Option<Taken>> {
+        self.use_at(effects.now);
+        self.refresh(queue, effects);
         if self.ready.front() == Front::Paged {
             effects.read(self.id, self.ready.refill(1));
         }
@@ -315,7 +389,11 @@ impl State {
             self.getters.push(waker.clone());
             return Poll::Pending;
         }
-        let Some((entry, message)) = self.ready.pop() else {
+        // Beyond a slice some may be left.
+        while let Some(expired) = self.ready.take_expired_first(effects.now.after_millis(1)) {
+            self.die(expired.position, expired.message, Reason::Expired);
+        }
+        let Some((entry, message, expires_at)) = self.ready.pop() else {
             effects.counters.of(session.protocol()).get_empty += 1;
             return Poll::Ready(None);
         };
@@ -323,7 +401,7 @@ impl State {
         let delivery = if let Some(queue_index) = queue_index {
             let place = self.getter(session, queue_index);
             session.took_one();
-            self.keep(&entry, &message, place)
+            self.keep(&entry, &message, expires_at, place)
         } else {
             if let Some(position) = entry.position {
                 effects.settle(self.id, position, 1);
@@ -338,7 +416,13 @@ impl State {
         }
         counts.redelivered += u64::from(redelivered);
         let remaining = self.ready.len();
-        Poll::Ready(Some(Taken { delivery, message, redelivered, remaining }))
+        Poll::Ready(Some(Taken {
+            delivery,
+            message,
+            redelivered,
+            delivery_count: self.args.tells_deliveries().then_some(entry.attempts),
+            remaining,
+        }))
     }
 
     /// The place of a session that takes single messages.
@@ -361,26 +445,39 @@ impl State {
 
     /// Keeps a delivery, which its session has counted, until it is settled. A body that the log
     /// has is not kept.
-    pub(super) fn keep(&mut self, entry: &Entry, message: &Message, place: u32) -> (u32, u32) {
+    pub(super) fn keep(
+        &mut self,
+        entry: &Entry,
+        message: &Message,
+        expires_at: Option<Instant>,
+        place: u32,
+    ) -> (u32, u32) {
         if let Some(taker) = self.takers[place as usize].as_mut() {
             taker.unsettled += 1;
         }
         let is_readable = self.window_max.is_some() && entry.position.is_some();
-        self.unsettled.insert(Unsettled {
+        let (slot, generation) = self.unsettled.insert(Unsettled {
             arrival: entry.arrival,
             position: entry.position,
             message: (!is_readable).then(|| message.clone()),
             taker: place,
             attempts: entry.attempts,
+            priority: entry.priority,
             retained: entry.retained,
-        })
+        });
+        self.ready.hold_expiry(slot, expires_at);
+        (slot, generation)
     }
 
     /// A read is done. The caller dispatches afterwards, and wakes those returned once it holds
     /// no lock.
     pub(crate) fn read_done(&mut self, messages: Vec<(Position, Message)>) -> Vec<Waker> {
         for (position, message) in messages {
-            self.ready.read_done(position, message);
+            if let Some(reason) = self.dying.remove(&position) {
+                self.die(Some(position), Some(message), reason);
+            } else {
+                self.ready.read_done(position, &message);
+            }
         }
         std::mem::take(&mut self.getters)
     }
@@ -392,7 +489,7 @@ impl State {
         for (first, count) in self.ready.positions() {
             effects.settle(self.id, first, count);
         }
-        let ready = std::mem::take(&mut self.ready);
+        let ready = self.ready.take_all();
         (count, Garbage { ready, unsettled: Vec::new() })
     }
 
@@ -402,6 +499,10 @@ impl State {
         let (count, mut garbage) = self.purge(effects);
         let unsettled = self.unsettled.remove_all();
         for position in unsettled.iter().filter_map(|entry| entry.position) {
+            effects.settle(self.id, position, 1);
+        }
+        let dead = self.dead.drain(..).filter_map(|dead| dead.position);
+        for position in dead.chain(std::mem::take(&mut self.dying).into_keys()) {
             effects.settle(self.id, position, 1);
         }
         garbage.unsettled = unsettled;

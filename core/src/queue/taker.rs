@@ -78,6 +78,15 @@ impl Taker {
         self.consumer.as_ref().is_some_and(Consumer::is_open)
     }
 
+    /// How many messages it takes now, but for what its session's other consumers take.
+    pub(super) fn credit(&self) -> u64 {
+        match &self.consumer {
+            Some(consumer) if self.can_take() && consumer.no_ack => u32::MAX.into(),
+            Some(consumer) if self.can_take() => (consumer.prefetch - self.unsettled).into(),
+            _ => 0,
+        }
+    }
+
     /// The consumer that it is, unless it was detached.
     pub(crate) fn attached(&self) -> Option<ConsumerId> {
         self.consumer.as_ref().filter(|consumer| !consumer.detached).map(|consumer| consumer.id)

@@ -1,7 +1,7 @@
 //! Deliveries that wait for their settlement: a slab, so that settling one is O(1) in any order
 //! and a consumer that never answers pins nothing but its own entries.
 
-use super::ready::Arrival;
+use super::lane::Arrival;
 use crate::Message;
 use crate::log::Position;
 
@@ -16,6 +16,7 @@ pub(super) struct Unsettled {
     /// The place of its taker among the queue's takers.
     pub(super) taker: u32,
     pub(super) attempts: u16,
+    pub(super) priority: u8,
     pub(super) retained: bool,
 }
 
@@ -70,15 +71,16 @@ impl Slab {
         Some(entry)
     }
 
-    /// Takes out everything that `taker` has not settled.
-    pub(super) fn remove_of(&mut self, taker: u32) -> Vec<Unsettled> {
+    /// Takes out everything that `taker` has not settled, each with its place.
+    pub(super) fn remove_of(&mut self, taker: u32) -> Vec<(u32, Unsettled)> {
         let is_its = |slot: &Slot| slot.entry.as_ref().is_some_and(|entry| entry.taker == taker);
         let found: Vec<(u32, u32)> = (0u32..)
             .zip(&self.slots)
             .filter(|(_, slot)| is_its(slot))
             .map(|(index, slot)| (index, slot.generation))
             .collect();
-        found.into_iter().filter_map(|(index, generation)| self.remove(index, generation)).collect()
+        let remove = |(index, generation)| Some((index, self.remove(index, generation)?));
+        found.into_iter().filter_map(remove).collect()
     }
 
     /// Takes out everything.

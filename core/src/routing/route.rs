@@ -102,6 +102,16 @@ impl Route {
         self.queues.is_empty() && self.queues_at_qos_0.is_empty() && self.subscribers.is_empty()
     }
 
+    /// Keeps the queues that `keep` says.
+    pub(crate) fn retain_queues(&mut self, keep: impl Fn(&Queue) -> bool) {
+        self.queues.retain(|queue| keep(queue));
+        self.note_logged();
+    }
+
+    fn note_logged(&mut self) {
+        self.logged = self.queues.iter().filter(|q| q.is_logged()).map(|q| q.id).collect();
+    }
+
     /// Deliveries that one message causes.
     pub(crate) fn fan_out(&self) -> usize {
         self.queues.len() + self.queues_at_qos_0.len() + self.subscribers.len()
@@ -206,6 +216,6 @@ impl Route {
         };
         self.subscribers.sort_unstable_by_key(order);
         self.subscribers.dedup_by_key(|subscriber| (subscriber.variant, subscriber.connection));
-        self.logged = self.queues.iter().filter(|q| q.is_logged()).map(|q| q.id).collect();
+        self.note_logged();
     }
 }

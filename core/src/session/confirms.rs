@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use crate::{Event, Refusal, SessionId, Ticket};
 
 /// What becomes of a run of tickets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
     /// Safe once the log is durable up to this position; 0 for at once.
     SafeAt(u64),
     /// Declined by a queue.
-    Refused,
+    Refused(Box<Refusal>),
 }
 
 /// Publishes whose confirm waits for the log. Tickets are confirmed in order, so a transient
@@ -36,8 +36,8 @@ impl Confirms {
     }
 
     /// Notes that a queue declined `ticket`.
-    pub(crate) fn refuse(&mut self, ticket: Ticket) {
-        self.waiting.push_back((ticket, Fate::Refused));
+    pub(crate) fn refuse(&mut self, ticket: Ticket, because: Refusal) {
+        self.waiting.push_back((ticket, Fate::Refused(Box::new(because))));
     }
 
     /// Moves what is decided at a log durable up to `durable` into `events`. Returns how many
@@ -53,15 +53,14 @@ impl Confirms {
         let mut through = None;
         let decided = |(_, fate): &mut (Ticket, Fate)| match fate {
             Fate::SafeAt(position) => *position <= durable,
-            Fate::Refused => true,
+            Fate::Refused(_) => true,
         };
         while let Some((ticket, fate)) = self.waiting.pop_front_if(decided) {
             self.decided = ticket;
-            if fate == Fate::Refused {
+            if let Fate::Refused(because) = fate {
                 refused += 1;
                 let confirmed = through.take();
                 events.extend(confirmed.map(|through| Event::Confirmed { session, through }));
-                let because = Box::new(Refusal::Internal);
                 events.push(Event::Refused { session, ticket, because });
             } else {
                 through = Some(ticket);
@@ -109,7 +108,7 @@ mod tests {
         let mut confirms = Confirms::default();
         confirms.wait(Ticket(1), 0);
         confirms.wait(Ticket(2), 0);
-        confirms.refuse(Ticket(3));
+        confirms.refuse(Ticket(3), Refusal::Internal);
         confirms.wait(Ticket(4), 0);
         assert_eq!(decide(&mut confirms, 0), [(2, true), (3, false), (4, true)]);
         for ticket in 5..8 {

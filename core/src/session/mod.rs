@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::queue::{Effects, Queue};
+use crate::queue::Queue;
 use crate::vhost::Vhost;
 use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, SessionId, Ticket};
 
@@ -117,7 +117,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.outbox.close();
         let owned = std::mem::take(&mut *self.shared.exclusive());
-        let mut effects = Effects::default();
+        let mut effects = self.shared.broker.effects();
         for queue in owned {
             self.shared.broker.delete_queue(&self.shared.vhost, &queue, &mut effects);
         }
@@ -210,7 +210,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let connection = &self.shared.connection;
-        let mut effects = Effects::default();
+        let mut effects = connection.broker.effects();
         connection.broker.end_session(&self.shared, &mut effects);
         connection.broker.finish(&mut effects);
         connection.broker.gauges.sessions[connection.protocol.index()]

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod arguments;
 mod client;
+mod dead_letter;
+mod expiry;
 mod lifetime;
+mod limits;
 mod peer;
 mod queue;
 mod routing;

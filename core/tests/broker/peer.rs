@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use trivium_core::control::{Binding, Consume, DeclareExchange, DeclareQueue, Destination, Origin};
+use trivium_core::control::{
+    Binding, Consume, DeclareExchange, DeclareQueue, Destination, Got, Origin,
+};
 use trivium_core::{
     Answer, Batch, Body, Broker, Confirm, Connection, ConsumerId, Delivery, Draft, Encoder, Event,
     Field, Instant, Lost, Message, Outbox, Principal, Properties, PropertyCodec, Protocol,
@@ -47,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Arc<Outbox>,
     broker: Arc<Broker>,
     worker: Worker,
+    /// The time of its batches.
+    pub(crate) now: Instant,
 }
 
 /// What a peer publishes; the rest is as in [`Peer::publish`].
@@ -58,6 +62,9 @@ pub(crate) struct Publish<'a> {
     pub(crate) mandatory: bool,
     pub(crate) retain: bool,
     pub(crate) confirm: Confirm,
+    pub(crate) persistent: bool,
+    pub(crate) expiry_ms: Option<u64>,
+    pub(crate) priority: u8,
 }
 
 impl Default for Publish<'_> {
@@ -70,6 +77,9 @@ impl Default for Publish<'_> {
             mandatory: false,
             retain: false,
             confirm: Confirm::Unwanted,
+            persistent: false,
+            expiry_ms: None,
+            priority: 0,
         }
     }
 }
@@ -86,6 +96,7 @@ impl Peer {
             outbox,
             broker: broker.clone(),
             worker: Worker::default(),
+            now: Instant::START,
         }
     }
 
@@ -108,6 +119,40 @@ impl Peer {
         self.ask(Request::DeclareQueue(DeclareQueue { name: name.into(), ..Default::default() }))
     }
 
+    /// A durable queue with arguments.
+    pub(crate) fn queue_with(&self, name: &str, arguments: &[(&str, Value)]) -> Answer {
+        let table = arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        self.ask(Request::DeclareQueue(DeclareQueue {
+            name: name.into(),
+            durable: true,
+            arguments: Table(table.collect()),
+            ..Default::default()
+        }))
+    }
+
+    /// How many messages are ready in a queue.
+    pub(crate) fn ready(&self, name: &str) -> u64 {
+        let passive = DeclareQueue { name: name.into(), passive: true, ..Default::default() };
+        match self.ask(Request::DeclareQueue(passive)) {
+            Ok(Response::Queue { messages, .. }) => messages,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// Takes one message, settled at once.
+    pub(crate) fn get(&self, name: &str) -> Option<Got> {
+        match self.ask(Request::Get { queue: name.into(), no_ack: true }) {
+            Ok(Response::Got(got)) => got,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// The bodies of everything ready in a queue, which is empty then.
+    pub(crate) fn drain(&self, name: &str) -> Vec<String> {
+        let text = |got: Got| String::from_utf8(got.message.body().to_vec()).unwrap();
+        std::iter::from_fn(|| self.get(name).map(text)).collect()
+    }
+
     pub(crate) fn bind(&self, source: &str, destination: Destination, key: &str) -> Answer {
         self.bind_with(source, destination, key, &[])
     }
@@ -126,14 +171,18 @@ impl Peer {
     }
 
     pub(crate) fn batch<T>(&mut self, act: impl FnOnce(&mut Batch<'_>, &mut Session) -> T) -> T {
-        let mut batch = self.broker.batch(&mut self.worker, Instant::START);
+        let mut batch = self.broker.batch(&mut self.worker, self.now);
         let result = act(&mut batch, &mut self.session);
         batch.end();
         result
     }
 
     pub(crate) fn try_publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
-        self.batch(|batch, session| batch.publish(session, draft(publish), publish.confirm))
+        self.batch(|batch, session| {
+            let mut draft = draft(publish);
+            draft.expires_at = publish.expiry_ms.map(|millis| batch.now().after_millis(millis));
+            batch.publish(session, draft, publish.confirm)
+        })
     }
 
     /// Publishes transient text.
@@ -182,8 +231,10 @@ pub(crate) fn draft<'a>(publish: &Publish<'a>) -> Draft<'a> {
         codec: &OneHeader,
         properties: publish.header.as_bytes(),
         body: Body::Borrowed(publish.body.as_bytes()),
-        persistent: false,
+        persistent: publish.persistent,
         mandatory: publish.mandatory,
+        expires_at: None,
+        priority: publish.priority,
         retain: publish.retain,
     }
 }

@@ -218,6 +218,8 @@ impl Subject {
                 body: Body::Borrowed(&id.to_be_bytes()),
                 persistent,
                 mandatory: false,
+                expires_at: None,
+                priority: 0,
                 retain: false,
             };
             let wanted = if confirm { Confirm::Wanted } else { Confirm::Unwanted };

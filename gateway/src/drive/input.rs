@@ -184,7 +184,7 @@ impl<T: Transport> Drive<T> {
             self.principal = Some(principal.clone());
         }
         let Some(adapter) = &mut self.adapter else { return };
-        let mut batch = self.shared.broker.batch(&mut scratch.worker, self.shared.clock.now());
+        let mut batch = self.shared.broker.batch(&mut scratch.worker, self.shared.clock.read());
         adapter.handle_response(answer, &mut batch);
         batch.end();
         if !self.is_open {

@@ -257,7 +257,7 @@ impl<T: Transport> Drive<T> {
         if events.is_empty() {
             return;
         }
-        let mut batch = self.shared.broker.batch(&mut scratch.worker, self.shared.clock.now());
+        let mut batch = self.shared.broker.batch(&mut scratch.worker, self.shared.clock.read());
         for event in events {
             adapter.handle_event(event, &mut batch);
         }

@@ -222,6 +222,8 @@ mod tests {
             body: Body::Borrowed(&[]),
             persistent: false,
             mandatory: false,
+            expires_at: None,
+            priority: 0,
             retain: false,
         };
         let message = Message::new(draft, ConnectionId(1), &mut Vec::new());

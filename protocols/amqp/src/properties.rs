@@ -95,6 +95,10 @@ fn walk<'a>(
 pub(crate) struct Checked {
     flags: u16,
     pub(crate) is_persistent: bool,
+    /// 0 when there is none.
+    pub(crate) priority: u8,
+    /// The expiration in milliseconds, where it is a valid one.
+    pub(crate) expiry_ms: Option<u64>,
     /// Answers shall come by direct reply-to: `reply-to` is [`DIRECT_REPLY_TO`].
     pub(crate) asks_for_direct_replies: bool,
     /// A header names further routing keys.
@@ -105,10 +109,12 @@ impl Checked {
     /// Checks the list of a publisher.
     pub(crate) fn check(wire: &[u8]) -> Result<Self, PropertiesError> {
         let (mut is_persistent, mut asks_for_direct_replies) = (false, false);
-        let mut headers = None;
+        let (mut headers, mut priority, mut expiry_ms) = (None, 0, None);
         let flags = walk(wire, |number, value| match number {
             2 => headers = Some(value),
             3 => is_persistent = value == [PERSISTENT],
+            4 => priority = value.first().copied().unwrap_or(0),
+            7 => expiry_ms = std::str::from_utf8(value).ok().and_then(|t| expiration_ms(t).ok()),
             6 => asks_for_direct_replies = value == DIRECT_REPLY_TO.as_bytes(),
             _ => {}
         })?;
@@ -116,7 +122,7 @@ impl Checked {
             Some(headers) => table::check_for(headers, copies::is_header)?,
             None => false,
         };
-        Ok(Self { flags, is_persistent, asks_for_direct_replies, has_copies })
+        Ok(Self { flags, is_persistent, priority, expiry_ms, asks_for_direct_replies, has_copies })
     }
 
     /// Whether the list has any of `properties`.

@@ -1,6 +1,6 @@
 //! What is published for a client that leaves without a goodbye (MQTT 5, section 3.1.2.5).
 
-use trivium_core::{Batch, Body, Confirm, Draft, Session};
+use trivium_core::{Batch, Body, Confirm, Draft, PropertyCodec, Session};
 
 use crate::address::Target;
 use crate::properties::PROPERTY_CODEC;
@@ -21,6 +21,7 @@ pub(crate) struct Will {
 impl Will {
     /// Publishes it. Nobody is left who could be told that it was refused.
     pub(crate) fn publish(self, session: &mut Session, batch: &mut Batch<'_>) {
+        let said = PROPERTY_CODEC.decode(&self.wire);
         let draft = Draft {
             exchange: self.target.exchange(),
             routing_key: self.target.key(),
@@ -29,6 +30,8 @@ impl Will {
             body: Body::Owned(self.payload),
             persistent: self.qos > 0,
             mandatory: false,
+            expires_at: said.expiry_ms.map(|millis| batch.now().after_millis(millis)),
+            priority: said.priority.unwrap_or(0),
             retain: self.retain,
         };
         drop(batch.publish(session, draft, Confirm::Unwanted));

@@ -28,6 +28,10 @@ pub(crate) struct PendingSend {
     pub(crate) body: Vec<u8>,
     /// `persistent:true`.
     pub(crate) persistent: bool,
+    /// `expiration`, in milliseconds.
+    pub(crate) expiry_ms: Option<u64>,
+    /// `priority`, 0 when there is none.
+    pub(crate) priority: u8,
     /// The queue must exist.
     pub(crate) must_exist: bool,
     /// Its receipt, as it will be written.

@@ -79,6 +79,8 @@ impl Content {
             body,
             persistent: checked.is_persistent,
             mandatory: self.mandatory,
+            expires_at: None,
+            priority: checked.priority,
             retain: false,
         };
         (draft, checked)

@@ -120,6 +120,7 @@ impl Channel {
         batch: &mut Batch<'_>,
     ) -> Result<(), Fault> {
         let mut draft = draft;
+        draft.expires_at = properties.expiry_ms.map(|millis| batch.now().after_millis(millis));
         let mut publisher = Publisher {
             session: &mut self.session,
             confirm: if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted },

@@ -61,6 +61,8 @@ impl Connection {
             body: Body::Borrowed(whole.body),
             persistent: whole.properties.is_persistent,
             mandatory: whole.publish.mandatory,
+            expires_at: None,
+            priority: whole.properties.priority,
             retain: false,
         };
         if let Err(fault) = channel.publish(draft, whole.properties, batch) {

@@ -50,6 +50,8 @@ fn message(exchange: &str, key: &str, properties: &BasicProperties, body: &[u8])
         body: Body::Borrowed(body),
         persistent: false,
         mandatory: false,
+        expires_at: None,
+        priority: 0,
         retain: false,
     };
     Message::new(draft, ConnectionId(1), &mut Vec::new())

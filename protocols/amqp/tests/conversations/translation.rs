@@ -53,6 +53,8 @@ fn publish(world: &World, key: &str, wire: &[u8], body: &[u8]) {
         body: Body::Borrowed(body),
         persistent: false,
         mandatory: false,
+        expires_at: None,
+        priority: 0,
         retain: false,
     };
     batch.publish(&mut session, draft, Confirm::Unwanted).unwrap();

@@ -98,6 +98,8 @@ impl Incoming {
             body: Body::Borrowed(publish.payload),
             persistent: publish.qos > 0,
             mandatory: false,
+            expires_at: publish.properties.expires_at(batch.now()),
+            priority: publish.properties.priority,
             retain: publish.retain && !self.target.exchange().is_empty(),
         };
         if publish.qos == 0 {

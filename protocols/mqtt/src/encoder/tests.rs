@@ -38,6 +38,8 @@ fn message(
         body: Body::Borrowed(body),
         persistent: false,
         mandatory: false,
+        expires_at: None,
+        priority: 0,
         retain,
     };
     Message::new(draft, ConnectionId(1), &mut Vec::new())

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use trivium_core::Instant;
+
 use crate::fault::Fault;
 use crate::guard::{Allowed, Property, Reader, id, walk};
 use crate::properties::USER_ID;
@@ -28,6 +30,10 @@ pub(crate) struct MessageProperties<'a> {
     own: Option<(Range<usize>, u32)>,
     /// What the user property `amqp-user-id` claims.
     pub(crate) user_id: Option<&'a str>,
+    /// The message expiry interval, in seconds.
+    pub(crate) expiry_s: Option<u32>,
+    /// What the user property `priority` says; 0 without one.
+    pub(crate) priority: u8,
 }
 
 /// QoS 3 does not exist [MQTT-3.3.1-4], and what is never sent again is no duplicate
@@ -71,7 +77,7 @@ impl<'a> Publish<'a> {
 impl<'a> MessageProperties<'a> {
     /// Checks `block`; the property `own` is told apart.
     pub(crate) fn decode(block: &'a [u8], allowed: Allowed, own: u8) -> Result<Self, Fault> {
-        let mut properties = Self { block, own: None, user_id: None };
+        let mut properties = Self { block, ..Self::default() };
         if block.is_empty() {
             return Ok(properties);
         }
@@ -80,6 +86,12 @@ impl<'a> MessageProperties<'a> {
                 Property::Number(number) if id == own => properties.own = Some((place, number)),
                 Property::Number(_) if id == id::SUBSCRIPTION_ID => {
                     return Err(Fault::protocol("a subscription identifier from a client"));
+                }
+                Property::Number(seconds) if id == id::MESSAGE_EXPIRY => {
+                    properties.expiry_s = Some(seconds);
+                }
+                Property::Pair("priority", text) => {
+                    properties.priority = text.parse().unwrap_or(0);
                 }
                 // Nobody can be both, and a receiver may look at either.
                 Property::Pair(USER_ID, user)
@@ -96,6 +108,11 @@ impl<'a> MessageProperties<'a> {
 
     fn own(&self) -> Option<u32> {
         self.own.as_ref().map(|(_, value)| *value)
+    }
+
+    /// When a message that says this and arrives now expires.
+    pub(crate) fn expires_at(&self, now: Instant) -> Option<Instant> {
+        self.expiry_s.map(|seconds| now.after_millis(u64::from(seconds) * 1000))
     }
 
     /// Appends the block without what belongs to the connection.

@@ -50,6 +50,8 @@ struct Head<'a> {
     receipt: Option<Header<'a>>,
     transaction: Option<Header<'a>>,
     persistent: Option<Header<'a>>,
+    expiration: Option<Header<'a>>,
+    priority: Option<Header<'a>>,
     /// `reply-to`, when it names a temporary queue.
     temporary: Option<Header<'a>>,
 }
@@ -103,6 +105,14 @@ impl Connection {
                     first(&mut head.persistent, header);
                     header.write_line(block);
                 }
+                Name::Expiration => {
+                    first(&mut head.expiration, header);
+                    header.write_line(block);
+                }
+                Name::Priority => {
+                    first(&mut head.priority, header);
+                    header.write_line(block);
+                }
                 Name::ReplyTo if header.value.starts_with(TEMPORARY_PREFIX) => {
                     first(&mut head.temporary, header);
                 }
@@ -114,8 +124,6 @@ impl Connection {
                 | Name::ContentEncoding
                 | Name::CorrelationId
                 | Name::ReplyTo
-                | Name::Expiration
-                | Name::Priority
                 | Name::AmqpMessageId
                 | Name::AmqpClusterId
                 | Name::Retain
@@ -148,6 +156,8 @@ impl Connection {
             body: Body::Borrowed(frame.body),
             persistent: head.is_persistent(),
             mandatory: false,
+            expires_at: head.expiry_ms().map(|millis| batch.now().after_millis(millis)),
+            priority: head.priority(),
             retain: false,
         };
         let published = publish(&mut open.session, batch, draft, head.receipt.is_some())?;
@@ -184,6 +194,8 @@ impl Connection {
             properties: self.publisher.block.clone(),
             body: frame.body.to_vec(),
             persistent: head.is_persistent(),
+            expiry_ms: head.expiry_ms(),
+            priority: head.priority(),
             must_exist: route.must_exist,
             receipt: receipt_of(frame),
         };
@@ -235,6 +247,16 @@ impl Connection {
 impl Head<'_> {
     fn is_persistent(&self) -> bool {
         self.persistent.is_some_and(|header| matches!(header.value, "true" | "True"))
+    }
+
+    /// What is no number expires never, and travels as a header.
+    fn expiry_ms(&self) -> Option<u64> {
+        self.expiration.and_then(|header| header.value.parse().ok())
+    }
+
+    /// 0 when there is none.
+    fn priority(&self) -> u8 {
+        self.priority.and_then(|header| header.value.parse().ok()).unwrap_or(0)
     }
 }
 

@@ -182,6 +182,9 @@ impl Connection {
             body: Body::Owned(send.body),
             persistent: send.persistent,
             mandatory: false,
+            // It begins to age when it is published.
+            expires_at: send.expiry_ms.map(|millis| batch.now().after_millis(millis)),
+            priority: send.priority,
             retain: false,
         };
         let held = batch.hold(&open.session, transaction, draft, &[]);

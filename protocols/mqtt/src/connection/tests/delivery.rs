@@ -199,6 +199,8 @@ fn messages_of_other_protocols_arrive_with_what_mqtt_can_say() {
             body: Body::Borrowed(b"\0\xFF"),
             persistent: false,
             mandatory: false,
+            expires_at: None,
+            priority: 0,
             retain: false,
         };
         batch.publish(&mut session, draft, Confirm::Unwanted).unwrap();

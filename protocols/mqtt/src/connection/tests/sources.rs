@@ -57,6 +57,8 @@ impl<'w> Peer<'w> {
                 body: Body::Borrowed(body),
                 persistent: false,
                 mandatory: false,
+                expires_at: None,
+                priority: 0,
                 retain: false,
             };
             batch.publish(session, draft, Confirm::Unwanted).unwrap();

@@ -200,6 +200,8 @@ fn messages_of_other_protocols_arrive_as_headers() {
         body: Body::Borrowed(b"\xFF\0"),
         persistent: true,
         mandatory: false,
+        expires_at: None,
+        priority: 0,
         retain: false,
     };
     assert!(batch.publish(&mut session, draft, Confirm::Unwanted).unwrap().routed);

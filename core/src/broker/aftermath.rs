@@ -1,0 +1,91 @@
+//! What work on queues leaves for the broker once their locks are released: dead letters, queues
+//! that lapse, and when to look after a queue next.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, Weak};
+
+use super::Broker;
+use crate::queue::{Effects, Queue};
+use crate::{Instant, QueueId};
+
+/// Which queues time has something to do with, and when: one entry a queue, none for most.
+pub(super) type Timetable = BTreeMap<(Instant, QueueId), Weak<Queue>>;
+
+/// What looking after one queue counts for in a tick's budget.
+const VISIT: usize = 16;
+
+impl Broker {
+    /// The time of the latest batch or tick.
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_millis(self.now_ms.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Time moves on, if it does: control requests carry none.
+    pub(crate) fn moves_to(&self, now: Instant) {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.now_ms.load(Relaxed) < now.as_millis() {
+            self.now_ms.fetch_max(now.as_millis(), Relaxed);
+        }
+    }
+
+    /// Effects of work that is done now.
+    pub(crate) fn effects(&self) -> Effects {
+        Effects::at(self.now())
+    }
+
+    /// Does what queues left to be done. No lock is held here. What this causes in other queues is
+    /// done by the same loop, never by recursion.
+    pub(crate) fn follow_up(&self, effects: &mut Effects) {
+        if !effects.deaths.is_empty() {
+            self.dead_letter(effects);
+        }
+        for queue in std::mem::take(&mut effects.lapsed) {
+            self.end_lapsed(&queue, effects);
+        }
+        if !effects.wakes.is_empty() {
+            let mut timetable = self.timetable.lock().unwrap_or_else(PoisonError::into_inner);
+            for (queue, at) in effects.wakes.drain(..) {
+                timetable.insert((at, queue.id), Arc::downgrade(&queue));
+            }
+        }
+    }
+
+    /// Ends a queue that nobody uses, looked at again under the routing lock, which a new consumer
+    /// needs, too.
+    fn end_lapsed(&self, queue: &Arc<Queue>, effects: &mut Effects) {
+        let Some(vhost) = self.vhost(&queue.vhost) else { return };
+        let is_lapsed = vhost.change_routing(|routing| {
+            let is_lapsed = queue.lock().is_some_and(|state| state.is_lapsed(effects.now));
+            if is_lapsed {
+                routing.remove_queue(&queue.name, queue.id);
+            }
+            is_lapsed
+        });
+        if is_lapsed {
+            self.end_queue(queue, effects);
+        }
+    }
+
+    /// Looks after the queues whose time has come, within `budget`. Returns what is left of it.
+    pub(super) fn look_after_queues(&self, now: Instant, budget: usize) -> usize {
+        let mut effects = Effects::at(now);
+        let mut left = budget;
+        while left > 0
+            && let Some(queue) = self.next_due(now)
+        {
+            left = left.saturating_sub(VISIT);
+            let Some(queue) = queue.upgrade() else { continue };
+            let Some(mut state) = queue.lock() else { continue };
+            left = left.saturating_sub(state.wake(&queue, &mut effects));
+            drop(state);
+            self.finish(&mut effects);
+        }
+        left
+    }
+
+    fn next_due(&self, now: Instant) -> Option<Weak<Queue>> {
+        let mut timetable = self.timetable.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = timetable.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(first.remove())
+    }
+}
