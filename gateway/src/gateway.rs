@@ -74,7 +74,8 @@ impl Gateway {
         config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
         let counters = Arc::<Counters>::default();
         let control = Control::new(broker.clone(), config.users.clone(), counters.clone());
-        let shared = Shared::new(broker.clone(), config.limits, control, counters.clone());
+        let shared =
+            Shared::new(broker.clone(), config.limits, config.stomp, control, counters.clone());
         let telemetry = Arc::new(Telemetry::new(broker, counters));
 
         let mut running = Running {
@@ -134,6 +135,10 @@ impl Stacks {
         };
         let rules = || config.http.clone();
         let scraped = http::metrics_router(telemetry.clone(), rules());
+        let browsers = |protocol: Protocol| {
+            http::websocket_router(protocol, shared.clone(), rules(), websocket.clone())
+        };
+        let (web_stomp, web_mqtt) = (browsers(Protocol::Stomp), browsers(Protocol::Mqtt));
         let router = http::router(shared.clone(), telemetry, rules(), websocket);
         Self([
             tcp(Protocol::Amqp),
@@ -141,6 +146,8 @@ impl Stacks {
             tcp(Protocol::Stomp),
             http(router),
             http(scraped),
+            http(web_stomp),
+            http(web_mqtt),
         ])
     }
 
@@ -151,7 +158,7 @@ impl Stacks {
 
 impl Running {
     /// Where a client on this machine reaches the listener called `name` (`amqp`, `mqtt`, `stomp`,
-    /// `http`, `prometheus`), with its real port; `None` when it is off.
+    /// `http`, `prometheus`, `web_stomp`, `web_mqtt`), with its real port; `None` when it is off.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         let addresses = self.addresses.get(&Door::named(name)?)?;

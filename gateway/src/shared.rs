@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use trivium_core::{Adapter, Broker, Instant, Protocol};
 
 use crate::clock::Clock;
-use crate::config::{HEADERS_BYTES_MAX, Limits};
+use crate::config::{HEADERS_BYTES_MAX, Limits, Stomp};
 use crate::control::Control;
 use crate::telemetry::Counters;
 
@@ -41,6 +41,7 @@ impl Shared {
     pub(crate) fn new(
         broker: Arc<Broker>,
         limits: Limits,
+        stomp: Stomp,
         control: Control,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
@@ -50,7 +51,7 @@ impl Shared {
             broker,
             clock: Clock::default(),
             counters,
-            adapters: Adapters::new(&limits),
+            adapters: Adapters::new(&limits, stomp),
             limits,
             control,
             drain: CancellationToken::new(),
@@ -83,7 +84,7 @@ pub(crate) struct Adapters {
 }
 
 impl Adapters {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &Limits, stomp: Stomp) -> Self {
         Self {
             amqp: Arc::new(trivium_amqp::Config {
                 frame_bytes_max: limits.frame_bytes_max,
@@ -101,6 +102,8 @@ impl Adapters {
             stomp: Arc::new(trivium_stomp::Config {
                 message_bytes_max: limits.message_bytes_max,
                 connect_timeout: limits.handshake_timeout,
+                strict_host: stomp.strict_host,
+                keep_open_after_error: stomp.keep_open_after_error,
                 ..trivium_stomp::Config::default()
             }),
         }

@@ -37,7 +37,15 @@ async fn upgrade(
     path: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<(WebSocket, Option<String>), http::StatusCode> {
-    let url = format!("ws://{}{path}", address(running, "http"));
+    upgrade_at(address(running, "http"), path, headers).await
+}
+
+async fn upgrade_at(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<(WebSocket, Option<String>), http::StatusCode> {
+    let url = format!("ws://{address}{path}");
     let mut request = url.into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -133,6 +141,42 @@ async fn the_page_may_load_nothing_from_elsewhere_and_prometheus_has_a_door_of_i
     assert!(scraped.contains("rabbitmq_connections 0"), "{scraped}");
     let nothing_else = get_from(running.address("prometheus"), "/", "localhost").await;
     assert!(nothing_else.starts_with("HTTP/1.1 404"), "{nothing_else}");
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmqs_websocket_ports_speak_one_protocol_and_are_guarded() {
+    let running = start("[stomp]\nstrict_host = true\nkeep_open_after_error = true").await;
+    let (stomp, mqtt) = (address(&running, "web_stomp"), address(&running, "web_mqtt"));
+    let offered = |name| [("sec-websocket-protocol", name)];
+    let (mut browser, _) = upgrade_at(stomp, "/ws", &offered("v12.stomp")).await.unwrap();
+    browser.send(Message::text(CONNECT)).await.unwrap();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("CONNECTED\n"));
+    browser.send(Message::text("FOO\n\n\0")).await.unwrap();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("ERROR\n"));
+    browser.send(Message::text("BEGIN\ntransaction:t\nreceipt:r\n\n\0")).await.unwrap();
+    assert!(next(&mut browser).await.into_text().unwrap().starts_with("RECEIPT\n"));
+
+    let (mut lost, _) = upgrade_at(stomp, "/ws", &offered("v12.stomp")).await.unwrap();
+    lost.send(Message::text(CONNECT.replace("host:/", "host:localhost"))).await.unwrap();
+    let strict = next(&mut lost).await.into_text().unwrap();
+    assert!(strict.contains("Virtual host 'localhost' access denied"), "{strict}");
+
+    let (mut device, _) = upgrade_at(mqtt, "/ws", &offered("mqtt")).await.unwrap();
+    device.send(Message::binary(MQTT_CONNECT)).await.unwrap();
+    // Nobody is guest over WebSocket without saying so.
+    assert_eq!(next(&mut device).await.into_data()[..], *b"\x20\x02\0\x04");
+    let foreign = [("origin", "https://evil.example"), ("sec-websocket-protocol", "mqtt")];
+    let forbidden = upgrade_at(mqtt, "/ws", &foreign).await.map(|_| ());
+    assert_eq!(forbidden, Err(http::StatusCode::FORBIDDEN));
+    for (door, wrong) in [(stomp, "mqtt"), (mqtt, "v12.stomp")] {
+        let refused = upgrade_at(door, "/ws", &offered(wrong)).await.map(|_| ());
+        assert_eq!(refused, Err(http::StatusCode::BAD_REQUEST), "{wrong}");
+    }
+    for path in ["/", "/metrics", "/stomp"] {
+        let answer = get_from(Some(stomp), path, "localhost").await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
     running.shutdown().await;
 }
 

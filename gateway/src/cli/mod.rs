@@ -23,6 +23,10 @@ const FAILED: u8 = 1;
 /// Told something it cannot do.
 const MISCONFIGURED: u8 = 2;
 
+/// Names with underscores, which a documentation comment would have to mark up.
+const LISTEN_HELP: &str = "Open a listener (amqp, mqtt, stomp, http, prometheus, web_stomp, \
+                           web_mqtt) elsewhere, or not at all; port 0 takes any";
+
 /// One message broker for AMQP 0-9-1, MQTT and STOMP. Without arguments it runs with defaults: AMQP
 /// on 5672, MQTT on 1883, STOMP on 61613, HTTP and WebSocket on 15672.
 #[derive(Clone, Debug, Default, Parser)]
@@ -32,9 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", env = "TRIVIUM_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Open a listener (amqp, mqtt, stomp, http, prometheus) elsewhere, or not at all; port 0
-    /// takes any
-    #[arg(long, value_name = "NAME=ADDRESS|off", value_parser = parse_listen)]
+    #[arg(long, value_name = "NAME=ADDRESS|off", value_parser = parse_listen, help = LISTEN_HELP)]
     listen: Vec<(Door, String)>,
 
     /// Keep what must survive a restart in this directory (not used yet)
@@ -60,7 +62,7 @@ pub struct Arguments {
 
 fn parse_listen(text: &str) -> Result<(Door, String), String> {
     let (name, address) = text.split_once('=').ok_or("must be NAME=ADDRESS or NAME=off")?;
-    let door = Door::named(name).ok_or("NAME must be amqp, mqtt, stomp, http or prometheus")?;
+    let door = Door::named(name).ok_or_else(|| format!("NAME must be {}", Door::NAMES))?;
     Bind::parse(address).ok_or("ADDRESS must be off, PORT, :PORT, localhost:PORT or IP:PORT")?;
     Ok((door, address.to_owned()))
 }

@@ -20,11 +20,23 @@ pub enum Door {
     Http,
     /// Metrics alone, where RabbitMQ's scrape configurations look.
     Prometheus,
+    /// STOMP over WebSocket alone, where RabbitMQ's Web-STOMP plugin serves it.
+    WebStomp,
+    /// MQTT over WebSocket alone, where RabbitMQ's Web-MQTT plugin serves it.
+    WebMqtt,
 }
 
 impl Door {
     /// Every door, in the order in which they are opened and printed.
-    pub const ALL: [Self; 5] = [Self::Amqp, Self::Mqtt, Self::Stomp, Self::Http, Self::Prometheus];
+    pub const ALL: [Self; 7] = [
+        Self::Amqp,
+        Self::Mqtt,
+        Self::Stomp,
+        Self::Http,
+        Self::Prometheus,
+        Self::WebStomp,
+        Self::WebMqtt,
+    ];
 
     /// As configuration, log and metrics write it.
     pub const fn name(self) -> &'static str {
@@ -34,8 +46,13 @@ impl Door {
             Self::Stomp => "stomp",
             Self::Http => "http",
             Self::Prometheus => "prometheus",
+            Self::WebStomp => "web_stomp",
+            Self::WebMqtt => "web_mqtt",
         }
     }
+
+    /// The names of all doors, for people.
+    pub const NAMES: &str = "amqp, mqtt, stomp, http, prometheus, web_stomp or web_mqtt";
 
     /// Whether it answers during the drain: health checks and scrapes do not end with the clients.
     pub const fn is_http(self) -> bool {
@@ -62,6 +79,10 @@ pub struct RawListeners {
     pub http: String,
     /// Metrics alone.
     pub prometheus: String,
+    /// STOMP over WebSocket alone.
+    pub web_stomp: String,
+    /// MQTT over WebSocket alone.
+    pub web_mqtt: String,
 }
 
 impl Default for RawListeners {
@@ -73,6 +94,8 @@ impl Default for RawListeners {
             stomp: port("61613"),
             http: port("15672"),
             prometheus: "off".to_owned(),
+            web_stomp: "off".to_owned(),
+            web_mqtt: "off".to_owned(),
         }
     }
 }
@@ -81,7 +104,15 @@ impl RawListeners {
     /// Every door on 127.0.0.1, at any free port: for tests.
     pub fn any_loopback_port() -> Self {
         let any = || "127.0.0.1:0".to_owned();
-        Self { amqp: any(), mqtt: any(), stomp: any(), http: any(), prometheus: any() }
+        Self {
+            amqp: any(),
+            mqtt: any(),
+            stomp: any(),
+            http: any(),
+            prometheus: any(),
+            web_stomp: any(),
+            web_mqtt: any(),
+        }
     }
 
     /// What is written for `door`.
@@ -92,6 +123,8 @@ impl RawListeners {
             Door::Stomp => &mut self.stomp,
             Door::Http => &mut self.http,
             Door::Prometheus => &mut self.prometheus,
+            Door::WebStomp => &mut self.web_stomp,
+            Door::WebMqtt => &mut self.web_mqtt,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `listeners`, `limits`, `http`, `log`, `users` (with `vhosts` and the
+//! One file a section: `listeners`, `limits`, `http`, `stomp`, `log`, `users` (with `vhosts` and the
 //! default user). `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
@@ -18,6 +18,7 @@ mod limits;
 mod listeners;
 mod log;
 mod print;
+mod stomp;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -32,6 +33,7 @@ pub use http::{HttpRules, RawHttp};
 pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
+pub use stomp::Stomp;
 pub use users::{RawUser, RawVhost, User, Users};
 
 /// A configuration as written: file, environment and flags laid over the defaults.
@@ -52,6 +54,8 @@ pub struct RawConfig {
     pub limits: RawLimits,
     /// `[http]`.
     pub http: RawHttp,
+    /// `[stomp]`.
+    pub stomp: Stomp,
     /// `[log]`.
     pub log: RawLog,
     /// `[[users]]`.
@@ -78,6 +82,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may speak to the HTTP door.
     pub http: HttpRules,
+    /// Habits of STOMP connections.
+    pub stomp: Stomp,
     /// What is logged, and how.
     pub log: Log,
     /// Who may log in.
@@ -192,6 +198,7 @@ impl TryFrom<RawConfig> for Config {
             listeners: raw.listeners.try_into()?,
             limits: raw.limits.try_into()?,
             http: raw.http.try_into()?,
+            stomp: raw.stomp,
             log: raw.log.try_into()?,
             users,
             vhosts,

@@ -29,6 +29,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::{BoxError, ServiceExt};
+use trivium_core::Protocol;
 
 use crate::accept::{Accept, Accepted};
 use crate::config::HttpRules;
@@ -82,6 +83,22 @@ pub(crate) fn metrics_router(telemetry: Arc<Telemetry>, rules: HttpRules) -> Rou
         .route("/metrics", get(pages::metrics))
         .layer(GuardLayer::new(rules))
         .with_state(telemetry)
+}
+
+/// A door of RabbitMQ's WebSocket plugins: `protocol` alone, at `/ws`, behind the guard.
+pub(crate) fn websocket_router(
+    protocol: Protocol,
+    shared: Arc<Shared>,
+    rules: HttpRules,
+    accept: Accept<Upgraded>,
+) -> Router {
+    let handler = match protocol {
+        Protocol::Stomp => get(websocket::stomp),
+        Protocol::Mqtt => get(websocket::mqtt),
+        Protocol::Amqp => get(websocket::any),
+    };
+    let app = App { shared, accept };
+    Router::new().route("/ws", handler).layer(GuardLayer::new(rules)).with_state(app)
 }
 
 /// Serves one connection of the door to its end, or until it is upgraded.

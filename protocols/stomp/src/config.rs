@@ -41,6 +41,9 @@ pub struct Config {
     /// A `host` that names no vhost is an error, as in RabbitMQ. Off, a host name or an address
     /// means the default vhost, because clients send the name they dialled.
     pub strict_host: bool,
+    /// An ERROR that is about one frame alone does not end the connection, as in RabbitMQ. Off, every
+    /// ERROR does, as the specification says (S-82).
+    pub keep_open_after_error: bool,
     /// What CONNECTED says in `server` (S-33): `name/version`. No control characters.
     pub server: String,
 }
@@ -62,6 +65,7 @@ impl Default for Config {
             receipt_bytes_max: 16 * 1024 * 1024,
             declared_queues_max: 1024,
             strict_host: false,
+            keep_open_after_error: false,
             server: concat!("Trivium/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

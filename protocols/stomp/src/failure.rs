@@ -19,12 +19,19 @@ pub(crate) struct Failure {
     pub(crate) body: String,
     /// The subscription that it is about.
     pub(crate) subscription: Option<String>,
+    /// RabbitMQ itself goes on after it: the peer's mistake in one frame, and nothing changed.
+    pub(crate) is_about_one_frame: bool,
 }
 
 impl Failure {
     /// One of the peer's making.
     pub(crate) fn new(message: &'static str, body: impl Into<String>) -> Self {
-        Self { message: Cow::Borrowed(message), body: body.into(), subscription: None }
+        Self {
+            message: Cow::Borrowed(message),
+            body: body.into(),
+            subscription: None,
+            is_about_one_frame: true,
+        }
     }
 
     /// Octets that are no frame, or more of them than is allowed (S-21). RabbitMQ closes without
@@ -135,6 +142,7 @@ impl From<&Refusal> for Failure {
             message: Cow::Owned(name.to_ascii_lowercase()),
             body: format!("{name} - {refusal}"),
             subscription: None,
+            is_about_one_frame: false,
         }
     }
 }

@@ -54,7 +54,12 @@ impl Connection {
                 if let Some(subscription) = self.subscriptions.of_consumer(consumer) {
                     let id = subscription.id.as_deref();
                     let failure = Failure::cancelled(id, &subscription.destination);
-                    self.fail(&failure, None);
+                    if self.goes_on_after(&failure) {
+                        failure.write(self.version, None, &mut self.output);
+                        self.subscriptions.remove(consumer);
+                    } else {
+                        self.fail(&failure, None);
+                    }
                 }
             }
             Event::TakenOver => self.fail(&Failure::from(&Refusal::TakenOver), None),

@@ -175,6 +175,13 @@ impl Connection {
                 len
             }
             Ok(Progress::Waits) => 0,
+            Err(failure) if self.goes_on_after(&failure) => {
+                let receipt = receipt_of(&frame);
+                failure.write(self.version, receipt.as_deref(), &mut self.output);
+                let len = frame.len;
+                framer.reset();
+                len
+            }
             Err(failure) => {
                 self.fail(&failure, receipt_of(&frame).as_deref());
                 0
@@ -240,6 +247,12 @@ impl Connection {
         failure.write(self.version, receipt, &mut self.output);
         self.error = Some(failure.in_one_line());
         self.close();
+    }
+
+    /// Whether RabbitMQ's habit is asked for, and goes on here.
+    fn goes_on_after(&self, failure: &Failure) -> bool {
+        let is_connected = self.state == State::Connected;
+        is_connected && self.config.keep_open_after_error && failure.is_about_one_frame
     }
 
     /// Ends the conversation without a word.

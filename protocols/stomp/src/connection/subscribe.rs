@@ -151,7 +151,8 @@ impl Connection {
         };
         if self.subscriptions.find(id.as_deref(), destination).is_some() {
             let body = format!("A subscription identified by '{name}' already exists.");
-            return Err(Failure::new("Duplicated subscription identifier", body));
+            let failure = Failure::new("Duplicated subscription identifier", body);
+            return Err(Failure { is_about_one_frame: false, ..failure });
         }
         Ok(id.map(Cow::into_owned))
     }

@@ -153,3 +153,45 @@ fn declared_queues_are_remembered_in_bounds() {
         ],
     );
 }
+
+#[test]
+fn rabbitmqs_habit_is_to_go_on() {
+    let config = Config { keep_open_after_error: true, ..Config::default() };
+    let bad_command = error('a', "Bad command", "", "Could not interpret command \"FOO\"\n");
+    let not_found = error('a', "not_found", "", "NOT_FOUND - no exchange 'nope' in vhost '/'");
+    let duplicated = error(
+        'b',
+        "Duplicated subscription identifier",
+        "",
+        "A subscription identified by 'T_0' already exists.",
+    );
+    converse(
+        "an ERROR about one frame, then one of the broker's",
+        &config,
+        &[
+            Send('a', "FOO\n\n\0SUBSCRIBE\nid:0\ndestination:/queue/q\nreceipt:s\n\n\0"),
+            Step::Read('a', [text_of(&bad_command), text_of(&receipt('a', "s"))].concat()),
+            Send('a', "COMMIT\ntransaction:t\nreceipt:c\n\n\0"),
+            error(
+                'a',
+                "Bad transaction",
+                "receipt-id:c\n",
+                "Invalid transaction identifier: \"t\"\n",
+            ),
+            Send('a', "SEND\ndestination:/queue/q\n\nx\0"),
+            message('a', "subscription:0\nmessage-id:$-1-1\ndestination:/queue/q", "x"),
+            Send('a', "SEND\ndestination:/exchange/nope/k\n\nx\0"),
+            not_found,
+            Closed('a'),
+            Send('b', "SUBSCRIBE\nid:0\ndestination:/queue/q\n\n\0"),
+            Send('b', "SUBSCRIBE\nid:0\ndestination:/queue/q\n\n\0"),
+            duplicated,
+            Closed('b'),
+        ],
+    );
+}
+
+fn text_of(step: &Step) -> &str {
+    let Step::Read(_, text) = step else { unreachable!("a step that reads") };
+    text
+}
