@@ -11,6 +11,7 @@ mod fan_out;
 
 use std::sync::Arc;
 
+use crate::alarm::Alarms;
 use crate::hash::IdMap;
 use crate::log::{Log, Position, Publish};
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
@@ -80,6 +81,8 @@ enum Refused {
     Full(u32),
     /// A queue broke on it.
     Broken,
+    /// An alarm is on.
+    Blocked,
 }
 
 /// A route that staged publishes share, and where its queues stand in the work.
@@ -134,10 +137,12 @@ const SPARE_MAX: usize = 64;
 /// Staged work. Dropping it without [`Batch::end`] drops what was staged.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    broker: &'a Broker,
+    pub(crate) broker: &'a Broker,
     scratch: &'a mut Scratch,
     now: Instant,
     deliveries: usize,
+    /// As of the beginning of the batch: an alarm stops no publish that is half parsed.
+    pub(crate) alarms: Alarms,
 }
 
 impl<'a> Batch<'a> {
@@ -146,7 +151,7 @@ impl<'a> Batch<'a> {
         // A panic may have left something staged.
         scratch.clear();
         scratch.effects.now = now;
-        Self { broker, scratch, now, deliveries: 0 }
+        Self { broker, scratch, now, deliveries: 0, alarms: broker.alarms() }
     }
 
     /// The time of this batch.
@@ -192,6 +197,9 @@ impl<'a> Batch<'a> {
         confirm: Confirm,
     ) -> Result<Published, Refusal> {
         check_lengths(&draft)?;
+        if self.alarms.any() {
+            return self.refuse(session, draft, confirm);
+        }
         let connection = &session.shared.connection;
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
@@ -238,6 +246,38 @@ impl<'a> Batch<'a> {
             refused_count,
         });
         Ok(published)
+    }
+
+    /// A publish during an alarm: with a confirm it is refused in its turn, else at once.
+    #[cold]
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        draft: Draft<'_>,
+        confirm: Confirm,
+    ) -> Result<Published, Refusal> {
+        if confirm == Confirm::Unwanted {
+            return self
+                .check_alarms()
+                .map(|()| Published { ticket: session.last_ticket, routed: false });
+        }
+        session.last_ticket = Ticket(session.last_ticket.0 + 1);
+        let ticket = session.last_ticket;
+        let message = Message::new(draft, session.shared.connection.id, &mut self.scratch.copy);
+        let session = self.scratch.session(&session.shared);
+        self.scratch.routes.push(StagedRoute { route: Arc::default(), work: Vec::new() });
+        self.scratch.staged.push(Staged {
+            message,
+            route: index(self.scratch.routes.len() - 1),
+            session,
+            ticket: Some(ticket),
+            mandatory: false,
+            position: 0,
+            taken: 0,
+            refused: Refused::Blocked,
+            refused_count: 0,
+        });
+        Ok(Published { ticket, routed: false })
     }
 
     /// Stages the answer to one delivery. An answer given before does nothing the second time.
@@ -296,6 +336,7 @@ impl<'a> Batch<'a> {
         more_keys: &[&str],
     ) -> Result<bool, Refusal> {
         check_lengths(&draft)?;
+        self.check_alarms()?;
         let connection = &session.shared.connection;
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
@@ -419,6 +460,10 @@ impl<'a> Batch<'a> {
                     match staged.refused {
                         Refused::No => confirms.wait(ticket, staged.position),
                         Refused::Broken => confirms.refuse(ticket, Refusal::Internal),
+                        Refused::Blocked => {
+                            let reason = self.alarms.to_string();
+                            confirms.refuse(ticket, Refusal::Blocked { reason });
+                        }
                         Refused::Full(work) => {
                             let queue = &scratch.work[work as usize].queue;
                             let (name, vhost) = (queue.name.to_string(), queue.vhost.to_string());

@@ -14,6 +14,7 @@ use std::task::Waker;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
@@ -47,6 +48,7 @@ pub struct Broker {
     pub(crate) counters: SharedCounters,
     pub(crate) gauges: Gauges,
     pub(crate) losses: SharedLosses,
+    pub(crate) bell: AlarmBell,
     /// Guards the sessions whose publishes wait for the log. Never locked under another lock.
     waiting: Mutex<Vec<Arc<SessionShared>>>,
     /// Guards who waits for the log to be durable up to a position. A leaf.
@@ -120,6 +122,7 @@ impl Broker {
             counters: SharedCounters::default(),
             gauges: Gauges::default(),
             losses: SharedLosses::default(),
+            bell: AlarmBell::default(),
             waiting: Mutex::default(),
             commits: Mutex::default(),
             garbage: Mutex::default(),

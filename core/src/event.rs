@@ -39,6 +39,9 @@ pub enum Event {
         /// Which one.
         consumer: ConsumerId,
     },
+    /// The last alarm is over: the broker takes publishes again. Told to who asked
+    /// ([`crate::Batch::watch_alarms`]).
+    Calm,
     /// Another connection took over this client's session; nothing is left to end.
     TakenOver,
     /// The broker ends this connection (an operator's wish).

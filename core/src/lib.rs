@@ -17,6 +17,7 @@
 
 mod adapter;
 pub mod address;
+mod alarm;
 mod batch;
 mod broker;
 pub mod control;
@@ -44,6 +45,7 @@ mod transaction;
 mod vhost;
 
 pub use adapter::{Adapter, Description, Transmit};
+pub use alarm::Alarms;
 pub use batch::{Batch, Confirm, Outcome, Published};
 pub use broker::{Broker, DEFAULT_VHOST, Totals, Worker};
 pub use control::{Answer, Reply, Request, Response};

@@ -101,6 +101,12 @@ pub enum Refusal {
         /// Where it is.
         vhost: String,
     },
+    /// An alarm is on: the broker takes no publishes for now.
+    #[error("publishing is blocked: {reason}")]
+    Blocked {
+        /// Such as `low on memory`.
+        reason: String,
+    },
     /// A limit of `limits.rs` was reached.
     #[error("{what} limit ({limit}) is reached")]
     LimitReached {

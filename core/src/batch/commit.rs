@@ -26,6 +26,10 @@ impl Batch<'_> {
         self.stage_settlements(session, &settlements);
         self.group_by_queue();
         self.reserve()?;
+        for staged in &self.scratch.staged {
+            let route = &self.scratch.routes[staged.route as usize].route;
+            keep(&staged.message, None, &route.histories);
+        }
         self.settle_all();
         let position = self.append_all();
         self.scratch.work_on_queues();
@@ -40,7 +44,6 @@ impl Batch<'_> {
             let counts = scratch.effects.counters.of(session.protocol());
             counts.published += 1;
             counts.published_bytes += message.body().len() as u64;
-            keep(&message, None, &route.histories);
             let is_last = |staged: &StagedRoute| Arc::ptr_eq(&staged.route, &route);
             if !scratch.routes.last().is_some_and(is_last) {
                 scratch.routes.push(StagedRoute { route, work: Vec::new() });

@@ -2,6 +2,7 @@
 //! audit) serves three protocols and the HTTP API, and so that a replicated catalogue can answer
 //! them later.
 
+mod alarm;
 mod arguments;
 mod binding;
 mod client;
@@ -121,6 +122,8 @@ pub enum Request {
         /// The adapter's time.
         now: Instant,
     },
+    /// Wait until no alarm is on. Answered with [`Response::Done`].
+    AwaitCalm,
     /// Open the session of an MQTT client, taking it over from another connection if there is
     /// one. Answered with [`Response::SessionOpened`].
     OpenSession {
@@ -351,6 +354,7 @@ impl crate::Broker {
         match request {
             Request::Get { queue, no_ack } => consumer::get(session, &queue, no_ack),
             Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
+            Request::AwaitCalm => alarm::calm(session),
             request => Reply::Ready(answer(session, request)),
         }
     }
@@ -374,8 +378,10 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         }
         Request::Subscribe(subscriptions) => client::subscribe(session, subscriptions),
         Request::Unsubscribe(sources) => client::unsubscribe(session, &sources),
-        Request::Login(_) | Request::Open { .. } | Request::Get { .. } | Request::Commit { .. } => {
-            Err(Refusal::Internal)
-        }
+        Request::Login(_)
+        | Request::Open { .. }
+        | Request::Get { .. }
+        | Request::Commit { .. }
+        | Request::AwaitCalm => Err(Refusal::Internal),
     }
 }

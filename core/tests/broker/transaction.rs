@@ -4,8 +4,8 @@ use std::task::{Context, Poll, Waker};
 
 use trivium_core::control::{Consume, DeclareQueue, Origin};
 use trivium_core::{
-    Broker, Draft, Event, Instant, Limits, Outcome, Protocol, Refusal, Reply, Request, Response,
-    Transaction,
+    Alarms, Broker, Confirm, Draft, Event, Instant, Limits, Outcome, Protocol, Refusal, Reply,
+    Request, Response, Ticket, Transaction,
 };
 
 use crate::peer::{Peer, Publish, draft};
@@ -74,6 +74,27 @@ fn a_transient_commit_is_answered_at_once_and_a_rollback_leaves_nothing() {
     let mut kept = Transaction::default();
     hold(&mut peer, &mut kept, &to("q"), false);
     assert!(matches!(commit(&broker, &peer, kept), Reply::Ready(Ok(Response::Done))));
+    assert_eq!(broker.totals().ready, 1);
+}
+
+#[test]
+fn an_alarm_refuses_what_is_published_and_held() {
+    let (broker, _) = Broker::stepped();
+    let mut peer = Peer::new(&broker);
+    peer.queue("q").unwrap();
+    broker.set_alarms(Alarms { memory: false, disk: true });
+    let blocked = Refusal::Blocked { reason: "low on disk".into() };
+    assert_eq!(peer.try_publish(&to("q")).unwrap_err(), blocked);
+    let held = peer.batch(|batch, session| {
+        batch.hold(session, &mut Transaction::default(), draft(&to("q")), &[])
+    });
+    assert_eq!(held, Err(blocked));
+    let wanted = Publish { confirm: Confirm::Wanted, ..to("q") };
+    assert_eq!(peer.try_publish(&wanted).unwrap().ticket, Ticket(1));
+    assert!(matches!(peer.fetch().0[..], [Event::Refused { ticket: Ticket(1), .. }]));
+    broker.set_alarms(Alarms::default());
+    peer.try_publish(&wanted).unwrap();
+    assert!(matches!(peer.fetch().0[..], [Event::Confirmed { through: Ticket(2), .. }]));
     assert_eq!(broker.totals().ready, 1);
 }
 

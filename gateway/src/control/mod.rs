@@ -136,6 +136,7 @@ pub(crate) const fn name_of(request: &Request) -> &'static str {
         Request::Cancel { .. } => "cancel",
         Request::Get { .. } => "get",
         Request::Commit { .. } => "commit",
+        Request::AwaitCalm => "await_calm",
         Request::OpenSession { .. } => "open_session",
         Request::Subscribe(_) => "subscribe",
         Request::Unsubscribe(_) => "unsubscribe",

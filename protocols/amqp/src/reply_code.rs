@@ -94,6 +94,7 @@ impl ReplyCode {
             }
             Refusal::Precondition { .. }
             | Refusal::QueueFull { .. }
+            | Refusal::Blocked { .. }
             | Refusal::LimitReached { .. } => Self::PRECONDITION_FAILED,
             Refusal::NotImplemented { .. } => Self::NOT_IMPLEMENTED,
             Refusal::TakenOver | Refusal::Closing { .. } => Self::CONNECTION_FORCED,

@@ -109,7 +109,9 @@ impl ReasonCode {
             | Refusal::NoPreviousQueue
             | Refusal::Precondition { .. }
             | Refusal::NotImplemented { .. } => Self::IMPLEMENTATION_SPECIFIC_ERROR,
-            Refusal::QueueFull { .. } | Refusal::LimitReached { .. } => Self::QUOTA_EXCEEDED,
+            Refusal::QueueFull { .. } | Refusal::Blocked { .. } | Refusal::LimitReached { .. } => {
+                Self::QUOTA_EXCEEDED
+            }
             Refusal::TakenOver => Self::SESSION_TAKEN_OVER,
             Refusal::Closing { .. } => Self::SERVER_SHUTTING_DOWN,
             Refusal::Internal => Self::UNSPECIFIED_ERROR,

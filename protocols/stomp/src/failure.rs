@@ -160,7 +160,9 @@ const fn reply_name(refusal: &Refusal) -> &'static str {
         Refusal::Locked { .. } => "RESOURCE_LOCKED",
         Refusal::Precondition { .. } => "PRECONDITION_FAILED",
         Refusal::NotImplemented { .. } => "NOT_IMPLEMENTED",
-        Refusal::QueueFull { .. } | Refusal::LimitReached { .. } => "RESOURCE_ERROR",
+        Refusal::QueueFull { .. } | Refusal::Blocked { .. } | Refusal::LimitReached { .. } => {
+            "RESOURCE_ERROR"
+        }
         Refusal::TakenOver | Refusal::Closing { .. } => "CONNECTION_FORCED",
         Refusal::Internal => "INTERNAL_ERROR",
     }

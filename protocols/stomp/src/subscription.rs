@@ -155,6 +155,11 @@ impl Subscriptions {
         Some(self.list.remove(at))
     }
 
+    /// Whether anything that was delivered is not settled.
+    pub(crate) fn hold_deliveries(&self) -> bool {
+        self.list.iter().any(|subscription| !subscription.unsettled.is_empty())
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.list.len()

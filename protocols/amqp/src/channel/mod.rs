@@ -108,6 +108,10 @@ impl Channel {
         self.id
     }
 
+    pub(crate) fn holds_deliveries(&self) -> bool {
+        !self.unsettled.is_empty() || self.held.as_ref().is_some_and(|held| held.has_settled())
+    }
+
     pub(crate) fn handle(&self) -> trivium_core::SessionHandle {
         self.session.handle()
     }

@@ -41,6 +41,14 @@ impl Channels {
         self.open_mut(session.label).filter(|channel| channel.id() == session)
     }
 
+    /// Whether any of them holds deliveries that are not settled.
+    pub(crate) fn hold_deliveries(&self) -> bool {
+        self.0.iter().any(|(_, slot)| match slot {
+            Slot::Open(channel) => channel.holds_deliveries(),
+            Slot::Closing => false,
+        })
+    }
+
     /// Puts `slot` under `number`; returns what was there.
     pub(crate) fn insert(&mut self, number: u16, slot: Slot) -> Option<Slot> {
         match self.position(number) {

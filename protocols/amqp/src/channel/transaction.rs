@@ -25,6 +25,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Whether deliveries wait for the commit.
+    pub(super) const fn has_settled(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     pub(super) fn publish(
         &mut self,
         session: &Session,

@@ -32,6 +32,11 @@ impl<D> Unsettled<D> {
         self.entries.push_back((tag, Some(delivery)));
     }
 
+    /// Whether nothing is outstanding.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.len() == self.holes
+    }
+
     fn position(&self, tag: u64) -> Result<usize, UnknownTag> {
         // Most clients acknowledge in order, so it is the first one.
         let found = match self.entries.front() {

@@ -22,6 +22,9 @@ impl Connection {
             State::AwaitHeader => return self.take_header(input),
             State::ClosingDeaf | State::Closed => return input.len(),
             State::Open => {
+                if batch.alarms().any() && self.waits_for_calm(input, batch) {
+                    return 0;
+                }
                 if let Some(whole) = publish::whole(input, self.frame_bytes_max)
                     && self.on_whole_publish(&whole, batch)
                 {

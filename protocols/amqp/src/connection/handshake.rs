@@ -203,6 +203,7 @@ impl Client {
             name: name.map(kept),
             principal: None,
             is_told_of_cancels: can("consumer_cancel_notify"),
+            is_told_of_blocks: can("connection.blocked"),
             is_told_of_failed_login: can("authentication_failure_close"),
         }
     }

@@ -11,8 +11,10 @@
 //!                                                                                      client's close
 //! ```
 //!
-//! `handshake.rs` leads to `Open`, `dispatch.rs` takes its frames, `closing.rs` leads out of it.
+//! `handshake.rs` leads to `Open`, `dispatch.rs` takes its frames, `alarm.rs` makes publishes wait,
+//! `closing.rs` leads out of it.
 
+mod alarm;
 mod closing;
 mod dispatch;
 mod handshake;
@@ -50,6 +52,8 @@ pub struct Connection {
     channels: Channels,
     broker: Option<trivium_core::Connection>,
     ended: Ended,
+    /// It published during an alarm that is not over.
+    is_blocked: bool,
     request: Option<(Option<SessionHandle>, Request)>,
     /// What the broker was asked and has not answered; no frame is taken meanwhile.
     pending: Option<Pending>,
@@ -81,6 +85,8 @@ struct Client {
     principal: Option<Principal>,
     /// Wants `basic.cancel` when a queue goes away under a consumer.
     is_told_of_cancels: bool,
+    /// Wants `connection.blocked` and `connection.unblocked`.
+    is_told_of_blocks: bool,
     /// Wants `connection.close` when its login fails, rather than silence.
     is_told_of_failed_login: bool,
 }
@@ -110,9 +116,13 @@ impl Ended {
 /// Whose answer is awaited.
 #[derive(Debug)]
 enum Pending {
-    Login { mechanism: &'static str },
+    Login {
+        mechanism: &'static str,
+    },
     Open,
     Channel(u16, Asked),
+    /// The end of the alarms.
+    Calm,
 }
 
 /// Octets of `connection_name` that are kept for the log.
@@ -133,6 +143,7 @@ impl Connection {
             channels: Channels::default(),
             broker: None,
             ended: Ended::default(),
+            is_blocked: false,
             request: None,
             pending: None,
             out: Transmit::default(),
@@ -174,6 +185,10 @@ impl Connection {
                     .map_err(|fault| (number, fault)),
                 None => Ok(()),
             },
+            (Pending::Calm, _) => {
+                self.on_calm();
+                Ok(())
+            }
             (Pending::Login { .. } | Pending::Open, Ok(_)) => {
                 Err((0, Fault::of(&Refusal::Internal, MethodId::NONE)))
             }
@@ -215,6 +230,7 @@ impl Connection {
                     dispatch::write_cancel(out, session.label, &tag);
                 }
             }
+            Event::Calm => self.on_calm(),
             Event::TakenOver => self.end(&Refusal::TakenOver),
             Event::Closed { because } => self.end(&because),
         }

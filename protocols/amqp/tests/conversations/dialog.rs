@@ -148,7 +148,7 @@ pub(crate) const fn on(channel: u16, method: AMQPClass) -> AMQPFrame {
 
 pub(crate) fn start_ok(mechanism: &str, response: &[u8]) -> AMQPClass {
     let mut capabilities = FieldTable::default();
-    for name in ["consumer_cancel_notify", "authentication_failure_close"] {
+    for name in ["consumer_cancel_notify", "authentication_failure_close", "connection.blocked"] {
         capabilities.insert(name.into(), AMQPValue::Boolean(true));
     }
     let mut client_properties = FieldTable::default();

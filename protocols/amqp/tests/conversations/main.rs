@@ -1,7 +1,7 @@
 //! Conversations with the real broker, each with its octets whole and one by one.
 //!
 //! `dialog.rs` is the client; then the life of a connection: `handshake`, `channels`, `messages`,
-//! `replies`, `confirms`, `clock`; `faults` is how it ends early. `translation` delivers what other
+//! `replies`, `confirms`, `clock`, `alarms`; `faults` is how it ends early. `translation` delivers what other
 //! protocols published, `mutation` says anything at all.
 
 #![allow(clippy::needless_update, reason = "method! fills in what a method's fields leave out")]
@@ -18,6 +18,7 @@ macro_rules! method {
     };
 }
 
+mod alarms;
 mod channels;
 mod clock;
 mod confirms;

@@ -184,7 +184,7 @@ impl Incoming {
             return self.acknowledge(publish, ReasonCode::of_answer(&refusal), out);
         }
         match refusal {
-            Refusal::QueueFull { .. } if publish.qos == 0 => Ok(()),
+            Refusal::QueueFull { .. } | Refusal::Blocked { .. } if publish.qos == 0 => Ok(()),
             refusal => Err(refusal.into()),
         }
     }

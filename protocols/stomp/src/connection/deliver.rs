@@ -48,8 +48,8 @@ impl Connection {
                 let receipt = self.receipts.find(ticket);
                 self.fail(&Failure::from(&*because), receipt.as_deref());
             }
-            // SEND is never mandatory.
-            Event::Returned { .. } => {}
+            // SEND is never mandatory; who waits for the end of an alarm does so with a request.
+            Event::Returned { .. } | Event::Calm => {}
             Event::Cancelled { consumer, .. } => {
                 if let Some(subscription) = self.subscriptions.of_consumer(consumer) {
                     let id = subscription.id.as_deref();

@@ -105,6 +105,8 @@ enum Waiting {
     Unsubscribe(Box<Unsubscribing>),
     /// To do all of a transaction.
     Commit(Box<Committing>),
+    /// To take publishes again; the SEND comes again then.
+    Calm,
 }
 
 #[derive(Debug)]
@@ -330,7 +332,7 @@ impl Adapter for Connection {
         // While the broker was asked we did not read: that silence was ours.
         self.heartbeat.note_received(batch.now());
         match std::mem::take(&mut self.waiting) {
-            Waiting::Nothing => {}
+            Waiting::Nothing | Waiting::Calm => {}
             Waiting::Connect(connecting) => self.on_connect_answer(connecting, answer, batch.now()),
             Waiting::Declare(declaring) => self.on_declared(*declaring, answer),
             Waiting::Subscribe(subscribing) => {

@@ -62,6 +62,11 @@ impl Connection {
         frame: &Frame<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Progress, Failure> {
+        if batch.alarms().any() && !self.subscriptions.hold_deliveries() {
+            // Of who holds deliveries SENDs are refused: the ACKs are behind them.
+            self.ask(Request::AwaitCalm, Waiting::Calm);
+            return Ok(Progress::Waits);
+        }
         let head = self.read_head(frame)?;
         let Some(destination) = head.destination else {
             return Err(Failure::missing_destination("SEND"));

@@ -25,6 +25,8 @@ enum Step {
     Read(char, String),
     /// The log syncs.
     Durable,
+    /// Memory is short, or is no more.
+    Alarm(bool),
     /// So many milliseconds pass, and everybody looks at what that means.
     Pass(u64),
     /// The client's socket breaks.
@@ -33,7 +35,7 @@ enum Step {
     Closed(char),
 }
 
-use Step::{Break, Closed, Durable, Pass, Send};
+use Step::{Alarm, Break, Closed, Durable, Pass, Send};
 
 /// All that the client has to read since it was last looked at.
 fn reads(name: char, text: &str) -> Step {
@@ -95,6 +97,7 @@ fn take_step<'w>(
 ) {
     match *step {
         Durable => world.step(),
+        Alarm(memory) => world.broker().set_alarms(trivium_core::Alarms { memory, disk: false }),
         Pass(millis) => {
             world.pass(millis);
             for talker in talkers {

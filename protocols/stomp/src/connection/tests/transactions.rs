@@ -225,3 +225,45 @@ fn transactions_are_limited() {
         ],
     );
 }
+
+#[test]
+fn a_send_waits_for_the_end_of_an_alarm_unless_acknowledgements_are_behind_it() {
+    check(&[
+        (
+            "nothing is unsettled",
+            &[
+                Alarm(true),
+                Send(
+                    'a',
+                    "SEND\ndestination:q\nreceipt:1\n\nx\0BEGIN\ntransaction:t\nreceipt:2\n\n\0",
+                ),
+                reads('a', ""),
+                Alarm(false),
+                // BEGIN has nothing to wait for.
+                reads('a', "RECEIPT\nreceipt-id:2\n\n\0RECEIPT\nreceipt-id:1\n\n\0"),
+            ],
+        ),
+        (
+            "a delivery is",
+            &[
+                Send(
+                    'a',
+                    "SUBSCRIBE\nid:0\ndestination:q\nack:client\n\n\0SEND\ndestination:q\n\n1\0",
+                ),
+                message(
+                    'a',
+                    "subscription:0\nmessage-id:$-1-1\nack:$-1-1\ndestination:/queue/q",
+                    "1",
+                ),
+                Alarm(true),
+                Send('a', "SEND\ndestination:q\n\n2\0"),
+                error(
+                    'a',
+                    "resource_error",
+                    "",
+                    "RESOURCE_ERROR - publishing is blocked: low on memory",
+                ),
+            ],
+        ),
+    ]);
+}
