@@ -6,6 +6,7 @@
 //! subscribers get one encoding per variant; (5) what nobody took comes back, then confirms; (6)
 //! every driver that has something to fetch is woken once. Staged order is kept.
 
+mod append;
 mod commit;
 mod fan_out;
 
@@ -13,16 +14,15 @@ use std::sync::Arc;
 
 use crate::alarm::Alarms;
 use crate::hash::IdMap;
-use crate::log::{Log, Position, Publish};
+use crate::log::Position;
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Room, Settlement};
 use crate::routing::{History, Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
-use crate::transaction::Held;
 use crate::vhost::Vhost;
 use crate::{
     Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
-    QueueId, Refusal, Session, Ticket, Transaction, Worker,
+    QueueId, Refusal, Session, Ticket, Worker,
 };
 
 /// Whether a publisher wants to hear that its message is safe.
@@ -322,34 +322,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Holds a publish for the commit of `transaction`, routed now. Returns whether anything
-    /// matched its address.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Batch::publish`], and when the transaction is full. Nothing was held then.
-    pub fn hold(
-        &mut self,
-        session: &Session,
-        transaction: &mut Transaction,
-        draft: Draft<'_>,
-        more_keys: &[&str],
-    ) -> Result<bool, Refusal> {
-        check_lengths(&draft)?;
-        self.check_alarms()?;
-        let connection = &session.shared.connection;
-        let cache = self.scratch.cache.get_or_insert_with(|| {
-            RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
-        });
-        let place = connection.vhost.route(cache, &draft, more_keys)?;
-        let route = cache.at(place).ok_or(Refusal::Internal)?.clone();
-        let (routed, mandatory) = (!route.is_empty(), draft.mandatory);
-        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
-        let held = Held { message, route, mandatory };
-        transaction.hold(held, self.broker.limits.transaction_bytes_max)?;
-        Ok(routed)
-    }
-
     /// The core's limits.
     #[must_use]
     pub const fn limits(&self) -> &crate::Limits {
@@ -361,7 +333,7 @@ impl<'a> Batch<'a> {
         self.group_by_queue();
         self.ask_for_room();
         let scratch = &mut *self.scratch;
-        let appended = append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
+        let appended = append::append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
         scratch.settle_refused();
         scratch.work_on_queues();
         drop(appended);
@@ -502,48 +474,6 @@ fn check_lengths(draft: &Draft<'_>) -> Result<(), Refusal> {
         return too_long("property bytes", PROPERTIES_BYTES_MAX as u64);
     }
     Ok(())
-}
-
-/// Appends what asks to survive a restart, once for the batch.
-fn append<'l>(
-    log: &'l dyn Log,
-    staged: &mut [Staged],
-    routes: &[StagedRoute],
-) -> Option<crate::log::Appended<'l>> {
-    let publishes = publishes(staged, routes);
-    if publishes.is_empty() {
-        return None;
-    }
-    let appended = log.append(&publishes);
-    assign(staged, routes, appended.first());
-    Some(appended)
-}
-
-fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
-    let route = &routes[staged.route as usize].route;
-    staged.message.is_persistent()
-        && !route.logged.is_empty()
-        && route.queues.len() > staged.refused_count as usize
-}
-
-fn publishes<'a>(staged: &'a [Staged], routes: &'a [StagedRoute]) -> Vec<Publish<'a>> {
-    let logged = staged.iter().filter(|staged| is_logged(staged, routes));
-    let publish = |staged: &'a Staged| Publish {
-        message: &staged.message,
-        queues: &routes[staged.route as usize].route.logged,
-    };
-    logged.map(publish).collect()
-}
-
-/// Notes where the log has what [`publishes`] gave. Returns the last position.
-fn assign(staged: &mut [Staged], routes: &[StagedRoute], first: Position) -> Position {
-    let (mut next, mut last) = (first, first);
-    for staged in staged.iter_mut().filter(|staged| is_logged(staged, routes)) {
-        staged.position = next.get();
-        last = next;
-        next = next.plus(1);
-    }
-    last
 }
 
 /// Settles, pushes and dispatches under one lock of the queue. False when it was left to the

@@ -1,15 +1,44 @@
-//! The commit of a transaction: a batch of its own, with one append for all of it.
+//! Transactions: what they hold, and their commit, a batch of its own, with one append for all of it.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Batch, Staged, StagedRoute, index, keep, publishes};
+use super::{Batch, Staged, StagedRoute, append, check_lengths, index, keep};
 use crate::queue::{Room, Settlement};
+use crate::routing::RouteCache;
 use crate::session::SessionShared;
 use crate::transaction::Held;
-use crate::{Refusal, Transaction};
+use crate::{Draft, Message, Refusal, Session, Transaction};
 
 impl Batch<'_> {
+    /// Holds a publish for the commit of `transaction`, routed now. Returns whether anything
+    /// matched its address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batch::publish`], and when the transaction is full. Nothing was held then.
+    pub fn hold(
+        &mut self,
+        session: &Session,
+        transaction: &mut Transaction,
+        draft: Draft<'_>,
+        more_keys: &[&str],
+    ) -> Result<bool, Refusal> {
+        check_lengths(&draft)?;
+        self.check_alarms()?;
+        let connection = &session.shared.connection;
+        let cache = self.scratch.cache.get_or_insert_with(|| {
+            RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
+        });
+        let place = connection.vhost.route(cache, &draft, more_keys)?;
+        let route = cache.at(place).ok_or(Refusal::Internal)?.clone();
+        let (routed, mandatory) = (!route.is_empty(), draft.mandatory);
+        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
+        let held = Held { message, route, mandatory };
+        transaction.hold(held, self.broker.limits.transaction_bytes_max)?;
+        Ok(routed)
+    }
+
     /// Does all of `transaction`, in this batch of its own. Returns up to which position the log
     /// must be durable before the commit is safe.
     ///
@@ -140,14 +169,14 @@ impl Batch<'_> {
         let scratch = &mut *self.scratch;
         let settled = scratch.effects.take_settled();
         let appended = {
-            let publishes = publishes(&scratch.staged, &scratch.routes);
+            let publishes = append::publishes(&scratch.staged, &scratch.routes);
             if publishes.is_empty() && settled.is_empty() {
                 return 0;
             }
             self.broker.log.append_atomic(&publishes, &settled)
         };
         let Some(first) = appended else { return 0 };
-        let last = super::assign(&mut scratch.staged, &scratch.routes, first);
+        let last = append::assign(&mut scratch.staged, &scratch.routes, first);
         NonZeroU64::get(last.0)
     }
 }
