@@ -333,10 +333,9 @@ impl<'a> Batch<'a> {
         self.group_by_queue();
         self.ask_for_room();
         let scratch = &mut *self.scratch;
-        let appended = append::append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
+        append::append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
         scratch.settle_refused();
         scratch.work_on_queues();
-        drop(appended);
         self.finish();
     }
 

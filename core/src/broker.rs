@@ -18,7 +18,7 @@ use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
-use crate::log::{Appended, EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
+use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
 use crate::loss::{Loss, SharedLosses};
 use crate::queue::{Death, Effects, Garbage, Queue};
 use crate::session::SessionShared;
@@ -337,8 +337,7 @@ impl Broker {
             .filter(is_logged)
             .map(|message| Publish { message, queues: &ids })
             .collect();
-        let appended = (!publishes.is_empty()).then(|| self.log.append(&publishes));
-        let mut next = appended.as_ref().map(Appended::first);
+        let mut next = (!publishes.is_empty()).then(|| self.log.append(&publishes));
         if let Some(mut state) = queue.lock() {
             for message in messages {
                 let position = next.filter(|_| is_logged(&message));
@@ -351,7 +350,6 @@ impl Broker {
             }
             state.dispatch(queue, &mut effects);
         }
-        drop(appended);
         self.finish(&mut effects);
     }
 

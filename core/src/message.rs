@@ -4,11 +4,15 @@
 //! One allocation holds everything but bodies above [`LARGE_BODY_BYTES`], which stand beside it:
 //! a 16-byte message must not cost three allocations, and a megabyte must not be copied twice.
 
+mod stored;
+
 use std::sync::OnceLock;
 
 use triomphe::ThinArc;
 
 use crate::{ConnectionId, Instant, Properties, PropertyCodec};
+
+pub use stored::Codecs;
 
 /// Bodies above this many bytes keep their own allocation (performance rule 2).
 pub const LARGE_BODY_BYTES: usize = 16 * 1024;

@@ -8,9 +8,23 @@ use std::task::{Context, Poll, Waker};
 use crate::control::{Answer, Credentials, Origin, Reply};
 use crate::log::StepLog;
 use crate::{
-    Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Outbox, Principal, Protocol, Refusal, Request,
-    Response, SessionHandle, Transmit, Worker,
+    Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Outbox, Principal, Properties, PropertyCodec,
+    Protocol, Refusal, Request, Response, SessionHandle, Transmit, Worker,
 };
+
+/// A codec that reads nothing, for tests that do not look at properties.
+#[derive(Clone, Copy, Debug)]
+pub struct OpaqueCodec(pub Protocol);
+
+impl PropertyCodec for OpaqueCodec {
+    fn protocol(&self) -> Protocol {
+        self.0
+    }
+
+    fn decode(&self, _: &[u8]) -> Properties {
+        Properties::default()
+    }
+}
 
 /// One broker and the time, shared by the clients of a test.
 #[derive(Debug)]

@@ -1,21 +1,15 @@
 //! What of a batch the log gets, and where it has it.
 
 use super::{Staged, StagedRoute};
-use crate::log::{Appended, Log, Position, Publish};
+use crate::log::{Log, Position, Publish};
 
 /// Appends what asks to survive a restart, once for the batch.
-pub(super) fn append<'l>(
-    log: &'l dyn Log,
-    staged: &mut [Staged],
-    routes: &[StagedRoute],
-) -> Option<Appended<'l>> {
+pub(super) fn append(log: &dyn Log, staged: &mut [Staged], routes: &[StagedRoute]) {
     let publishes = publishes(staged, routes);
-    if publishes.is_empty() {
-        return None;
+    if !publishes.is_empty() {
+        let first = log.append(&publishes);
+        assign(staged, routes, first);
     }
-    let appended = log.append(&publishes);
-    assign(staged, routes, appended.first());
-    Some(appended)
 }
 
 fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {

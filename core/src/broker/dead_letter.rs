@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::Broker;
-use crate::log::{Appended, Position, Publish, Settled};
+use crate::log::{Position, Publish, Settled};
 use crate::properties::encode_neutral;
 use crate::queue::{Death, Effects, Reason, Room};
 use crate::routing::{Addressed, Route};
@@ -56,13 +56,11 @@ impl Broker {
         if let Some((message, route)) = self.address_dead(death, effects) {
             let logged = message.is_persistent() && !route.logged.is_empty();
             let mut position = None;
-            let appended = logged.then(|| {
+            if logged {
                 let publish = Publish { message: &message, queues: &route.logged };
                 position = self.log.append_atomic(&[publish], settled.take().as_slice());
-                position.map(|first| Appended::new(&*self.log, first))
-            });
+            }
             self.push_dead(&message, &route, position, effects);
-            drop(appended);
         }
         if let Some(Settled { queue, first, count }) = settled {
             effects.settle(queue, first, count);

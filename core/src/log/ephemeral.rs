@@ -4,7 +4,7 @@
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Appended, Log, LogEvents, Position, Publish, Settled};
+use super::{Attempted, Log, LogEvents, Position, Publish, Settled};
 use crate::QueueId;
 
 /// Numbers messages, keeps none.
@@ -27,8 +27,8 @@ impl Log for EphemeralLog {
         false
     }
 
-    fn append(&self, publishes: &[Publish<'_>]) -> Appended<'_> {
-        Appended::new(self, self.take(publishes.len()))
+    fn append(&self, publishes: &[Publish<'_>]) -> Position {
+        self.take(publishes.len())
     }
 
     fn append_atomic(&self, publishes: &[Publish<'_>], _: &[Settled]) -> Option<Position> {
@@ -37,12 +37,10 @@ impl Log for EphemeralLog {
 
     fn release(&self, _: &[Settled]) {}
 
+    fn requeue(&self, _: &[Attempted]) {}
+
     fn durable(&self) -> u64 {
         self.last.load(Ordering::Acquire)
-    }
-
-    fn pushed_floor(&self) -> u64 {
-        self.durable()
     }
 
     fn backlog_bytes(&self) -> usize {
@@ -53,6 +51,4 @@ impl Log for EphemeralLog {
     fn read(&self, _: QueueId, _: Vec<Position>) {}
 
     fn end_batch(&self) {}
-
-    fn pushed(&self, _: Position) {}
 }

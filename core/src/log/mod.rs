@@ -7,13 +7,16 @@
 //! while the caller holds a lock.
 
 mod ephemeral;
+mod recovered;
 mod stepped;
 
 use std::sync::Weak;
 
 use crate::{Message, QueueId};
 
+pub use crate::message::Codecs;
 pub use ephemeral::EphemeralLog;
+pub use recovered::{Recovered, RecoveredQueue};
 pub use stepped::StepLog;
 
 /// Where a message stands in a log: 1, 2, 3, ...
@@ -54,31 +57,23 @@ pub struct Settled {
     pub count: u64,
 }
 
-/// The publishes of one batch are appended; dropped after the last push into a queue, so that a
-/// checkpoint below [`Log::pushed_floor`] misses none of them.
-#[derive(Debug)]
-pub struct Appended<'a> {
-    log: &'a dyn Log,
-    first: Position,
-}
-
-impl<'a> Appended<'a> {
-    /// For implementations of [`Log`]: `pushed` is called with `first` when this is dropped.
-    pub const fn new(log: &'a dyn Log, first: Position) -> Self {
-        Self { log, first }
-    }
-
-    /// The position of the first publish; the others follow it.
+impl Settled {
+    /// The position after the last one.
     #[must_use]
-    pub const fn first(&self) -> Position {
-        self.first
+    pub const fn end(&self) -> u64 {
+        self.first.get().saturating_add(self.count)
     }
 }
 
-impl Drop for Appended<'_> {
-    fn drop(&mut self) {
-        self.log.pushed(self.first);
-    }
+/// A message that went back into its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// The queue.
+    pub queue: QueueId,
+    /// The message.
+    pub position: Position,
+    /// How often it was delivered.
+    pub attempts: u16,
 }
 
 /// A log of publishes and settlements.
@@ -89,8 +84,9 @@ pub trait Log: std::fmt::Debug + Send + Sync {
     /// Whether a message can be read back. If not, queues keep messages in memory.
     fn can_read(&self) -> bool;
 
-    /// Copies `publishes` (at least one) into the open batch.
-    fn append(&self, publishes: &[Publish<'_>]) -> Appended<'_>;
+    /// Copies `publishes` (at least one) into the open batch. Returns the position of the first; the
+    /// others follow it.
+    fn append(&self, publishes: &[Publish<'_>]) -> Position;
 
     /// Publishes and settlements that take effect together after a crash, or not at all. Returns
     /// the position of the first publish, if there is one.
@@ -100,12 +96,13 @@ pub trait Log: std::fmt::Debug + Send + Sync {
     /// every queue of theirs has said so.
     fn release(&self, settled: &[Settled]);
 
+    /// Records how often messages were delivered that went back, so that one that brings down its
+    /// consumers is known for it after a restart.
+    fn requeue(&self, attempted: &[Attempted]);
+
     /// Everything up to and with this position is as safe as the sync mode promises; 0 for
     /// nothing.
     fn durable(&self) -> u64;
-
-    /// The lowest position of a batch that is appended and not yet pushed into its queues.
-    fn pushed_floor(&self) -> u64;
 
     /// Bytes appended and not yet durable.
     fn backlog_bytes(&self) -> usize;
@@ -115,9 +112,6 @@ pub trait Log: std::fmt::Debug + Send + Sync {
 
     /// The caller has appended all of one batch and holds no lock.
     fn end_batch(&self);
-
-    /// For [`Appended`]: the batch that begins at `first` is in its queues.
-    fn pushed(&self, first: Position);
 }
 
 /// What the log tells the core, in batches.

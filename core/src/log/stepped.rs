@@ -1,10 +1,10 @@
 //! The log of the tests: slow on purpose. Nothing is durable and no read is answered before
 //! somebody calls [`StepLog::step`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Appended, Log, LogEvents, Position, Publish, Settled};
+use super::{Attempted, Log, LogEvents, Position, Publish, Settled};
 use crate::{Message, QueueId};
 
 /// Keeps everything in memory and makes it durable on command.
@@ -21,7 +21,7 @@ struct Contents {
     /// Messages by position, with how many queues still hold them.
     messages: BTreeMap<u64, (Message, usize)>,
     reads: Vec<(QueueId, Vec<Position>)>,
-    open: BTreeSet<u64>,
+    attempted: Vec<Attempted>,
 }
 
 impl std::fmt::Debug for StepLog {
@@ -78,6 +78,12 @@ impl StepLog {
         self.contents().messages.len()
     }
 
+    /// What went back so far, in order.
+    #[must_use]
+    pub fn attempted(&self) -> Vec<Attempted> {
+        self.contents().attempted.clone()
+    }
+
     fn listener(&self) -> Option<Arc<dyn LogEvents>> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.as_ref().and_then(Weak::upgrade)
@@ -96,7 +102,6 @@ impl StepLog {
             let entry = (publish.message.clone(), publish.queues.len());
             contents.messages.insert(position, entry);
         }
-        contents.open.insert(first.get());
         first
     }
 }
@@ -110,8 +115,8 @@ impl Log for StepLog {
         true
     }
 
-    fn append(&self, publishes: &[Publish<'_>]) -> Appended<'_> {
-        Appended::new(self, self.store(publishes))
+    fn append(&self, publishes: &[Publish<'_>]) -> Position {
+        self.store(publishes)
     }
 
     fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Option<Position> {
@@ -136,13 +141,12 @@ impl Log for StepLog {
         }
     }
 
-    fn durable(&self) -> u64 {
-        self.contents().durable
+    fn requeue(&self, attempted: &[Attempted]) {
+        self.contents().attempted.extend_from_slice(attempted);
     }
 
-    fn pushed_floor(&self) -> u64 {
-        let contents = self.contents();
-        contents.open.first().map_or(contents.last, |first| first - 1)
+    fn durable(&self) -> u64 {
+        self.contents().durable
     }
 
     fn backlog_bytes(&self) -> usize {
@@ -156,8 +160,4 @@ impl Log for StepLog {
     }
 
     fn end_batch(&self) {}
-
-    fn pushed(&self, first: Position) {
-        self.contents().open.remove(&first.get());
-    }
 }

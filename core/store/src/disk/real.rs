@@ -1,0 +1,154 @@
+//! Files of the operating system.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use super::{Disk, DiskFile};
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    path: PathBuf,
+    /// Open for `fsync` of the directory itself.
+    directory: File,
+}
+
+impl RealDisk {
+    /// Opens a directory, which is made when it is not there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if !path.is_dir() {
+            std::fs::create_dir_all(path)?;
+            // The name of a new directory is durable once its parent is synced.
+            let absolute = std::path::absolute(path)?;
+            if let Some(parent) = absolute.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), directory: File::open(path)? })
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path_of(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        if bytes > 0
+            && let Err(error) = allocate(&file, bytes)
+        {
+            std::fs::remove_file(&path)?;
+            return Err(error);
+        }
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path_of(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path_of(from), self.path_of(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path_of(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+}
+
+/// Takes the space now, so that a write within it cannot meet a full disk.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // A file system without allocation: its space is taken by writing.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+            let mut offset = 0;
+            while offset < bytes {
+                let part = usize::try_from(bytes - offset).unwrap_or(ZEROS.len()).min(ZEROS.len());
+                file.write_all_at(&ZEROS[..part], offset)?;
+                offset += part as u64;
+            }
+            file.sync_all()
+        }
+        done => {
+            done?;
+            file.sync_all()
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.0.read_at(&mut into[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Keeps a second process out of a data directory for as long as this one lives.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Locks `directory`, by the file `lock` in it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] when another process has it.
+    pub fn take(directory: &Path) -> io::Result<Self> {
+        let path = directory.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { _file: file })
+    }
+}
