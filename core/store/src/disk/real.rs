@@ -83,7 +83,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         // A file system without allocation: its space is taken by writing.
         Err(rustix::io::Errno::OPNOTSUPP) => {
-            const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+            static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
             let mut offset = 0;
             while offset < bytes {
                 let part = usize::try_from(bytes - offset).unwrap_or(ZEROS.len()).min(ZEROS.len());

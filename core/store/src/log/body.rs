@@ -3,7 +3,7 @@
 //! Readers return `None` for bytes that no writer makes; the checksum was right, so that is a
 //! defect or another format, never a torn write.
 
-use trivium_core::log::{Position, Settled};
+use trivium_core::log::{Attempted, Codecs, Position, Settled};
 use trivium_core::{Message, QueueId};
 
 use super::record::{FLAG_TARGET_SET, Fields, Kind, Record, put_number};
@@ -88,10 +88,10 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// Appends one message to the body of a publish. `scratch` is reused.
-pub(crate) fn put_message(into: &mut Vec<u8>, message: &Message) {
+/// Appends one message to the body of a publish.
+pub(crate) fn put_message(into: &mut Vec<u8>, message: &Message, codecs: Codecs) {
     put_number(into, message.stored_bytes() as u64);
-    message.store(into);
+    message.store(into, codecs);
 }
 
 /// The body of a settlement: by queue, runs of positions, each by its distance from the last.
@@ -126,18 +126,10 @@ pub(crate) fn settled(body: &[u8]) -> Option<Vec<Settled>> {
     Some(runs)
 }
 
-/// A message that went back, and how often it was delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Attempted {
-    pub(crate) queue: QueueId,
-    pub(crate) position: u64,
-    pub(crate) attempts: u16,
-}
-
 pub(crate) fn put_attempted(into: &mut Vec<u8>, attempted: &[Attempted]) {
     for entry in attempted {
         put_number(into, entry.queue.0);
-        put_number(into, entry.position);
+        put_number(into, entry.position.get());
         put_number(into, u64::from(entry.attempts));
     }
 }
@@ -147,7 +139,7 @@ pub(crate) fn attempted(body: &[u8]) -> Option<Vec<Attempted>> {
     let mut entries = Vec::new();
     while !fields.is_empty() {
         let queue = QueueId(fields.number()?);
-        let position = fields.number()?;
+        let position = Position(fields.number()?.try_into().ok()?);
         let attempts = u16::try_from(fields.number()?).ok()?;
         entries.push(Attempted { queue, position, attempts });
     }

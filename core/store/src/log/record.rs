@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Seal = 9,
     /// The log was closed in order.
     Closed = 10,
+    /// Where a damaged record was, whose loss somebody accepted.
+    Filler = 11,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             8 => Self::Commit,
             9 => Self::Seal,
             10 => Self::Closed,
+            11 => Self::Filler,
             _ => return None,
         })
     }

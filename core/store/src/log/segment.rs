@@ -62,7 +62,8 @@ impl SegmentHeader {
     /// `None` when these are not the first bytes of a whole segment header of this format.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let header = bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?;
-        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| header[at + index]));
+        let number =
+            |at: usize| u64::from_le_bytes(std::array::from_fn(|index| header[at + index]));
         let crc = u32::from_le_bytes(std::array::from_fn(|index| header[60 + index]));
         if header[0..8] != MAGIC || crc != crc32fast::hash(&header[..60]) {
             return None;
@@ -92,10 +93,10 @@ pub(crate) enum FileName {
 
 impl FileName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        if name.ends_with(".new") {
+        let (stem, kind) = name.split_once('.')?;
+        if kind.rsplit('.').next() == Some("new") {
             return Some(Self::Unfinished);
         }
-        let (stem, kind) = name.split_once('.')?;
         let number = u64::from_str_radix(stem, 16).ok().filter(|_| stem.len() == 16)?;
         Some(match kind {
             "segment" => Self::Fresh(number),
