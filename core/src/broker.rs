@@ -1,10 +1,11 @@
 //! Ties the rooms of the core together.
 //!
 //! `aftermath` is what queues leave to be done once their locks are released, `dead_letter` the
-//! part of it that publishes.
+//! part of it that publishes; `policies` keeps queues to what operators say.
 
 mod aftermath;
 mod dead_letter;
+mod policies;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -63,6 +64,8 @@ pub struct Broker {
     timetable: Mutex<Timetable>,
     /// Guards dead letters beyond the slice of what caused them. A leaf.
     deaths: Mutex<VecDeque<Death>>,
+    /// Guards queues that changed policies have not reached. A leaf.
+    unruled: Mutex<VecDeque<Weak<Queue>>>,
 }
 
 /// How many there are now.
@@ -130,6 +133,7 @@ impl Broker {
             epoch_ms: AtomicU64::new(0),
             timetable: Mutex::default(),
             deaths: Mutex::default(),
+            unruled: Mutex::default(),
         });
         broker.add_vhost(DEFAULT_VHOST);
         let events: Arc<dyn LogEvents> = broker.clone();
@@ -226,7 +230,8 @@ impl Broker {
     pub fn tick(&self, now: Instant, budget: usize) -> bool {
         self.moves_to(now);
         let mut effects = Effects::at(now);
-        let mut left = self.dead_letter_waiting(&mut effects, budget);
+        let mut left = self.rule_queues(&mut effects, budget);
+        left = self.dead_letter_waiting(&mut effects, left);
         self.finish(&mut effects);
         left = self.look_after_queues(now, left);
         while left > 0 {
@@ -295,10 +300,17 @@ impl Broker {
         self.log.can_read().then_some(self.limits.window_messages_max)
     }
 
-    /// Makes a queue findable by its id.
+    /// Makes a new queue findable by its id, and keeps it to the policies of its vhost.
     pub(crate) fn register(&self, queue: &Arc<Queue>) {
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        queues.insert(queue.id, Arc::downgrade(queue));
+        {
+            let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+            queues.insert(queue.id, Arc::downgrade(queue));
+        }
+        if self.vhost(&queue.vhost).is_some_and(|vhost| !vhost.policies().is_empty()) {
+            let mut effects = self.effects();
+            self.rule(queue, &mut effects);
+            self.finish(&mut effects);
+        }
     }
 
     fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::hash::NameMap;
+use crate::policy::Policies;
 use crate::retained::Retained;
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
 use crate::session::SessionShared;
@@ -22,6 +23,8 @@ pub(crate) struct Vhost {
     version: AtomicU64,
     /// Guards the last value of each address. A leaf.
     retained: Mutex<Retained>,
+    /// Guards what operators say of queues and exchanges. A leaf.
+    policies: Mutex<Policies>,
     /// Guards who holds which client identifier. A leaf.
     clients: Mutex<NameMap<Arc<str>, Arc<SessionShared>>>,
 }
@@ -35,6 +38,7 @@ impl Vhost {
             index,
             version: AtomicU64::new(1),
             retained: Mutex::default(),
+            policies: Mutex::default(),
             clients: Mutex::new(NameMap::with_hasher(hasher.clone())),
         })
     }
@@ -79,6 +83,11 @@ impl Vhost {
     /// The retained messages.
     pub(crate) fn retained(&self) -> MutexGuard<'_, Retained> {
         self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policies.
+    pub(crate) fn policies(&self) -> MutexGuard<'_, Policies> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The MQTT clients.

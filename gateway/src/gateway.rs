@@ -20,7 +20,7 @@ use trivium_core::{Broker, Protocol};
 
 use crate::accept::{self, Accept, Accepted};
 use crate::clock::SLOT;
-use crate::config::{Config, Door, Storage};
+use crate::config::{Config, Door, PlacedPolicy, Storage};
 use crate::control::Control;
 use crate::drive::{Caller, Carrier, Drive, Stream};
 use crate::listen::tcp::{self, BindError, Bound};
@@ -72,6 +72,10 @@ impl Gateway {
         let broker = Broker::ephemeral(config.limits.core, seed());
         broker.set_epoch(unix_ms());
         config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
+        for PlacedPolicy { vhost, kind, policy } in &config.policies {
+            let set = broker.set_policy(vhost, *kind, policy.clone());
+            debug_assert!(set.is_ok(), "the configuration was checked");
+        }
         let counters = Arc::<Counters>::default();
         let control = Control::new(broker.clone(), config.users.clone(), counters.clone());
         let shared =

@@ -49,7 +49,8 @@ pub(crate) const fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn show(value: &Value) -> String {
+/// A value as RabbitMQ's texts show it.
+pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
         Value::Int(value, _) => value.to_string(),

@@ -41,6 +41,9 @@ pub(super) fn declare(
         }
         let DeclareExchange { durable, auto_delete, internal, arguments, .. } = declare;
         routing.add_exchange(name, kind, *durable, *auto_delete, *internal, arguments.clone());
+        if let Some(exchange) = routing.exchanges.get_mut(name) {
+            exchange.policy_alternate = vhost.policies().alternate_of(name);
+        }
         Ok(Response::Done)
     })
 }

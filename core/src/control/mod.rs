@@ -15,10 +15,11 @@ mod validate;
 
 use std::sync::Arc;
 
-pub(crate) use arguments::type_name;
+pub(crate) use arguments::{show as show_value, type_name};
 
 use crate::address::Pattern;
 use crate::encoder::{Encoder, Variant};
+use crate::policy::{Policy, PolicyKind};
 use crate::{
     Connection, ConsumerId, DeliveryId, Instant, Message, Principal, Refusal, SessionHandle, Table,
     Transaction,
@@ -139,6 +140,32 @@ pub enum Request {
     /// Subscribe the MQTT session; a subscription to the same source is replaced. Answered with
     /// [`Response::Subscribed`].
     Subscribe(Vec<Subscription>),
+    /// Set a policy, in place of the one of that name. Answered with [`Response::Done`]; queues obey
+    /// within ticks. Needs no session.
+    SetPolicy {
+        /// Where.
+        vhost: String,
+        /// Which kind.
+        kind: PolicyKind,
+        /// What it says.
+        policy: Box<Policy>,
+    },
+    /// Answered with [`Response::Done`], also when there is none of that name. Needs no session.
+    ClearPolicy {
+        /// Where.
+        vhost: String,
+        /// Which kind.
+        kind: PolicyKind,
+        /// Its name.
+        name: String,
+    },
+    /// Answered with [`Response::Policies`]. Needs no session.
+    ListPolicies {
+        /// Where.
+        vhost: String,
+        /// Which kind.
+        kind: PolicyKind,
+    },
     /// Answered with [`Response::Unsubscribed`].
     Unsubscribe(Vec<Source>),
 }
@@ -284,6 +311,8 @@ pub enum Response {
         /// Consumers attached to it.
         consumers: u64,
     },
+    /// The policies of one kind, by name.
+    Policies(Vec<Policy>),
     /// So many messages were dropped.
     Count(u64),
     /// A consumer is attached and waits for [`crate::Batch::start`].
@@ -348,6 +377,10 @@ impl crate::Broker {
     /// The answer is [`Refusal::Internal`] for [`Request::Login`] and [`Request::Open`], which the
     /// gateway answers, and without a session.
     pub fn request(&self, origin: &Origin, request: Request) -> Reply {
+        let request = match self.request_policy(request) {
+            Ok(answer) => return Reply::Ready(answer),
+            Err(request) => request,
+        };
         let Some(SessionHandle(session)) = &origin.session else {
             return Reply::Ready(Err(Refusal::Internal));
         };
@@ -357,6 +390,22 @@ impl crate::Broker {
             Request::AwaitCalm => alarm::calm(session),
             request => Reply::Ready(answer(session, request)),
         }
+    }
+
+    /// Answers what is asked of policies; gives other requests back.
+    fn request_policy(&self, request: Request) -> Result<Answer, Request> {
+        Ok(match request {
+            Request::SetPolicy { vhost, kind, policy } => {
+                self.set_policy(&vhost, kind, *policy).map(|()| Response::Done)
+            }
+            Request::ClearPolicy { vhost, kind, name } => {
+                self.clear_policy(&vhost, kind, &name).map(|()| Response::Done)
+            }
+            Request::ListPolicies { vhost, kind } => {
+                self.policies(&vhost, kind).map(Response::Policies)
+            }
+            other => return Err(other),
+        })
     }
 }
 
@@ -382,6 +431,9 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         | Request::Open { .. }
         | Request::Get { .. }
         | Request::Commit { .. }
-        | Request::AwaitCalm => Err(Refusal::Internal),
+        | Request::AwaitCalm
+        | Request::SetPolicy { .. }
+        | Request::ClearPolicy { .. }
+        | Request::ListPolicies { .. } => Err(Refusal::Internal),
     }
 }

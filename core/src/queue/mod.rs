@@ -91,6 +91,18 @@ impl Queue {
         self.state.lock().ok()
     }
 
+    /// Changes what its arguments and policies come to, and does what that asks for.
+    pub(crate) fn set_args(self: &Arc<Self>, args: EffectiveArgs, effects: &mut Effects) {
+        let Some(mut state) = self.lock() else { return };
+        if *state.args == args {
+            return;
+        }
+        self.can_refuse.store(args.can_refuse(), Ordering::Relaxed);
+        state.args = Arc::new(args);
+        state.needs_care = true;
+        state.dispatch(self, effects);
+    }
+
     /// Whether publishes must [`State::reserve`] before they are logged.
     pub(crate) fn can_refuse(&self) -> bool {
         self.can_refuse.load(Ordering::Relaxed)

@@ -109,6 +109,8 @@ pub(crate) struct Exchange {
     pub(crate) auto_delete: bool,
     pub(crate) internal: bool,
     pub(crate) arguments: Table,
+    /// The alternate exchange that a policy says.
+    pub(crate) policy_alternate: Option<Arc<str>>,
     /// Every binding by what it leads to.
     bindings: BTreeMap<TargetId, Vec<BindingKey>>,
     table: Matcher,
@@ -142,6 +144,7 @@ impl Exchange {
             auto_delete: false,
             internal: false,
             arguments,
+            policy_alternate: None,
             bindings: BTreeMap::new(),
             table,
         }
@@ -185,6 +188,11 @@ impl Exchange {
     }
 
     /// Where what finds no way here goes instead.
+    pub(crate) fn hands_on_to(&self) -> Option<&str> {
+        self.alternate().or(self.policy_alternate.as_deref())
+    }
+
+    /// What its declaration says of that.
     pub(crate) fn alternate(&self) -> Option<&str> {
         self.arguments.get(ALTERNATE_EXCHANGE).and_then(crate::Value::as_str)
     }

@@ -168,7 +168,7 @@ impl Route {
                     target => self.add(target),
                 }
             });
-            if !found && let Some(alternate) = exchange.alternate() {
+            if !found && let Some(alternate) = exchange.hands_on_to() {
                 visit(alternate, &mut pending);
             }
             self.histories.extend(exchange.history().cloned());

@@ -140,13 +140,13 @@ fn a_tick_does_what_its_budget_allows() {
     let (broker, _) = Broker::stepped();
     let mut peer = Peer::new(&broker);
     peer.queue_with("q", &[("x-message-ttl", millis(10))]).unwrap();
-    for _ in 0..10_000 {
+    for _ in 0..3000 {
         peer.publish("", "q", "x");
     }
     let mut ticks = 0;
     while broker.tick(at(10), 100) {
         ticks += 1;
     }
-    assert!(ticks >= 8, "{ticks}");
+    assert!(ticks >= 3, "{ticks}");
     assert_eq!(peer.ready("q"), 0);
 }

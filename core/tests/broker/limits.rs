@@ -1,7 +1,10 @@
 //! Queues with bounds, priorities, and the one consumer at a time.
 
 use trivium_core::control::Consume;
-use trivium_core::{Broker, Confirm, Event, Outcome, Refusal, Value};
+use trivium_core::{
+    ApplyTo, Broker, Confirm, Event, Instant, Outcome, Policy, PolicyKind, Refusal, Request, Table,
+    Value,
+};
 
 use crate::peer::{Peer, Publish, to_queue};
 
@@ -147,11 +150,56 @@ fn one_consumer_at_a_time() {
     }
     let first = one.deliveries().remove(0);
     assert!(two.bodies().is_empty(), "the first stays active, whatever the priority");
-    one.ask(trivium_core::Request::Cancel { consumer }).unwrap();
+    one.ask(Request::Cancel { consumer }).unwrap();
     assert!(two.bodies().is_empty(), "not before what it took is settled");
     one.batch(|batch, session| batch.settle(session, first.delivery, Outcome::Requeued));
     assert_eq!(two.bodies(), ["0"]);
     let exclusive = Consume { exclusive: true, ..consume() };
-    let refused = publisher.ask(trivium_core::Request::Consume(exclusive));
+    let refused = publisher.ask(Request::Consume(exclusive));
     assert!(matches!(refused, Err(Refusal::AccessRefused { .. })));
+}
+
+#[test]
+fn policies_change_live_queues_in_slices() {
+    let (broker, _) = Broker::stepped();
+    let mut peer = Peer::new(&broker);
+    peer.queue_with("logs.a", &[]).unwrap();
+    peer.queue_with("other", &[]).unwrap();
+    for index in 0..3000 {
+        peer.publish("", "logs.a", &index.to_string());
+    }
+    peer.publish("", "other", "x");
+    let policy = |max| Policy {
+        name: "short".into(),
+        pattern: r"^logs\.".into(),
+        priority: 0,
+        apply_to: ApplyTo::Queues,
+        definition: Table(vec![("max-length".into(), int(max))]),
+    };
+    let set = |max| {
+        let (vhost, kind, policy) = ("/".into(), PolicyKind::Policy, Box::new(policy(max)));
+        peer.ask(Request::SetPolicy { vhost, kind, policy })
+    };
+    set(2).unwrap();
+    assert_eq!(peer.ready("logs.a"), 3000, "not before a tick");
+    let mut ticks = 1;
+    while broker.tick(Instant::START, 500) {
+        ticks += 1;
+    }
+    assert!(ticks > 2, "in slices: {ticks}");
+    assert_eq!((peer.ready("logs.a"), peer.ready("other")), (2, 1));
+    peer.queue_with("logs.b", &[]).unwrap();
+    let mut peer = peer;
+    for body in ["0", "1", "2"] {
+        peer.publish("", "logs.b", body);
+    }
+    assert_eq!(peer.ready("logs.b"), 2, "a new queue obeys at once");
+    let (vhost, kind, name) = ("/".into(), PolicyKind::Policy, "short".into());
+    peer.ask(Request::ClearPolicy { vhost, kind, name }).unwrap();
+    while broker.tick(Instant::START, 500) {}
+    peer.publish("", "logs.b", "3");
+    assert_eq!(peer.ready("logs.b"), 3);
+    let refused = broker.set_policy("/", PolicyKind::Policy, policy(-1)).unwrap_err().to_string();
+    assert!(refused.contains("definition.max-length = -1: must be"), "{refused}");
+    assert!(broker.policies("/", PolicyKind::Policy).unwrap().is_empty());
 }

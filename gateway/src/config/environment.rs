@@ -1,7 +1,7 @@
 //! Every key of the configuration as an environment variable.
 //!
 //! The keys and their types are those of the default configuration, so that a new key needs no
-//! second entry here. `[[users]]` and `[[vhosts]]` have no variables: secrets of many users in an
+//! second entry here. `[[users]]`, `[[vhosts]]` and policies have no variables: secrets of many users in an
 //! environment are a mistake.
 
 use serde::Deserialize;

@@ -9,7 +9,7 @@
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
 //! One file a section: `listeners`, `limits`, `http`, `stomp`, `log`, `users` (with `vhosts` and the
-//! default user). `environment` sets any key from a variable; `print` writes the commented
+//! default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
 mod environment;
@@ -17,6 +17,7 @@ mod http;
 mod limits;
 mod listeners;
 mod log;
+mod policies;
 mod print;
 mod stomp;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use http::{HttpRules, RawHttp};
 pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
+pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;
 pub use users::{RawUser, RawVhost, User, Users};
 
@@ -62,6 +64,10 @@ pub struct RawConfig {
     pub users: Vec<RawUser>,
     /// `[[vhosts]]`.
     pub vhosts: Vec<RawVhost>,
+    /// `[[policies]]`.
+    pub policies: Vec<RawPolicy>,
+    /// `[[operator_policies]]`.
+    pub operator_policies: Vec<RawPolicy>,
 }
 
 /// Where messages are kept.
@@ -90,6 +96,8 @@ pub struct Config {
     pub users: Users,
     /// Every vhost, `/` first.
     pub vhosts: Vec<String>,
+    /// Policies and operator policies.
+    pub policies: Vec<PlacedPolicy>,
     /// Where messages are kept.
     pub storage: Storage,
 }
@@ -193,6 +201,7 @@ impl TryFrom<RawConfig> for Config {
             data => Storage::Directory(data.into()),
         };
         let vhosts = users::check_vhosts(raw.vhosts)?;
+        let policies = policies::check(raw.policies, raw.operator_policies, &vhosts)?;
         let users = Users::check(raw.default_user, raw.default_pass, raw.users, &vhosts)?;
         Ok(Self {
             listeners: raw.listeners.try_into()?,
@@ -202,6 +211,7 @@ impl TryFrom<RawConfig> for Config {
             log: raw.log.try_into()?,
             users,
             vhosts,
+            policies,
             storage,
         })
     }

@@ -32,7 +32,7 @@ pub(super) fn print(raw: &RawConfig) -> String {
             _ => line_of_text(&mut out, line),
         }
     }
-    for name in ["users", "vhosts"] {
+    for name in ["users", "vhosts", "policies", "operator_policies"] {
         for entry in table.get(name).and_then(Value::as_array).into_iter().flatten() {
             line_of_text(&mut out, &format!("\n[[{name}]]"));
             for (key, value) in entry.as_table().into_iter().flatten() {

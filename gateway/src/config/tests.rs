@@ -67,6 +67,18 @@ fn wrong_lines_are_named_in_one_line() {
             "[[vhosts]]\nname = \"v\"\n[[vhosts]]\nname = \"v\"",
             "vhosts.name = \"v\": must be unique among vhosts",
         ),
+        (
+            "[[policies]]\nname = \"p\"\npattern = \"(\"\ndefinition = { max-length = 1 }",
+            "policies.pattern of \"p\" = (: must be a regular expression",
+        ),
+        (
+            "[[policies]]\nname = \"p\"\npattern = \"\"\ndefinition = { overflow = \"no\" }",
+            "policies.definition.overflow of \"p\" = no: must be drop-head, reject-publish or",
+        ),
+        (
+            "[[operator_policies]]\nname = \"p\"\npattern = \"\"\nvhost = \"v\"\ndefinition = {}",
+            "operator_policies.vhost of \"p\" = \"v\": must be / or listed",
+        ),
         ("nonsense", "t.toml, line 1: nonsense: "),
     ];
     for (toml, line) in table {

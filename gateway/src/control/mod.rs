@@ -140,5 +140,8 @@ pub(crate) const fn name_of(request: &Request) -> &'static str {
         Request::OpenSession { .. } => "open_session",
         Request::Subscribe(_) => "subscribe",
         Request::Unsubscribe(_) => "unsubscribe",
+        Request::SetPolicy { .. } => "set_policy",
+        Request::ClearPolicy { .. } => "clear_policy",
+        Request::ListPolicies { .. } => "list_policies",
     }
 }
