@@ -17,8 +17,11 @@
 //! nothing durable before `! durable`, whole and byte by byte (`sans_io.rs`); and over TCP against
 //! a gateway (`tcp.rs`), where time and durability are real: `! durable` is skipped, and what comes
 //! before it may come together with what follows.
+//!
+//! What RabbitMQ answers to the same octets is recorded, and compared (`oracle.rs`).
 
 mod assembler;
+mod oracle;
 mod pattern;
 mod sans_io;
 mod tcp;
@@ -69,4 +72,19 @@ fn traces_without_a_socket_byte_by_byte() {
 #[test]
 fn traces_over_tcp() {
     run_all(tcp::run);
+}
+
+#[test]
+fn traces_as_rabbitmq_answers_them() {
+    let traces = traces();
+    if let Some(peer) = oracle::Peer::from_environment() {
+        peer.record(&traces).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let failures = oracle::compare(&traces);
+    let count = failures.len();
+    assert!(
+        failures.is_empty(),
+        "{count} differences without a reason:\n\n{}",
+        failures.join("\n")
+    );
 }

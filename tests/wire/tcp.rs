@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(20);
 
 /// One client's socket, and what came before it was asked for.
-struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
-    read: Vec<u8>,
+    pub(crate) read: Vec<u8>,
 }
 
 /// Runs `trace`, unless time passes in it.
@@ -66,21 +66,24 @@ pub(crate) fn run(trace: &Trace) -> Result<(), String> {
 }
 
 impl Socket {
-    fn connect(address: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn connect(address: SocketAddr) -> Result<Self, String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         Ok(Self { stream, read: Vec::new() })
     }
 
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.stream.write_all(bytes).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn disconnect(&self) -> Result<(), String> {
+        self.stream.shutdown(std::net::Shutdown::Both).map_err(|error| error.to_string())
+    }
+
     fn play(&mut self, what: &What, names: &mut Names) -> Result<(), String> {
         match what {
-            What::Sends(pattern) => {
-                let bytes = pattern.fill(names)?;
-                self.stream.write_all(&bytes).map_err(|error| error.to_string())
-            }
+            What::Sends(pattern) => self.send(&pattern.fill(names)?),
             What::Reads(pattern) => self.expect(pattern, names),
-            What::Moves(Move::Disconnect) => {
-                self.stream.shutdown(std::net::Shutdown::Both).map_err(|error| error.to_string())
-            }
+            What::Moves(Move::Disconnect) => self.disconnect(),
             What::Moves(Move::Closed) => match self.fill(PATIENCE)? {
                 Filled::End if self.read.is_empty() => Ok(()),
                 Filled::End => Err(format!("before the end it reads {}", show(&self.read))),
@@ -107,7 +110,7 @@ impl Socket {
         }
     }
 
-    fn fill(&mut self, patience: Duration) -> Result<Filled, String> {
+    pub(crate) fn fill(&mut self, patience: Duration) -> Result<Filled, String> {
         self.stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
@@ -126,7 +129,7 @@ impl Socket {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Filled {
+pub(crate) enum Filled {
     Some,
     Silence,
     End,
