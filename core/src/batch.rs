@@ -10,16 +10,16 @@ mod append;
 mod commit;
 mod fan_out;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use crate::alarm::Alarms;
 use crate::hash::IdMap;
 use crate::log::Position;
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Room, Settlement};
+use crate::retained::Retained;
 use crate::routing::{History, Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
-use crate::vhost::Vhost;
 use crate::{
     Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
     QueueId, Refusal, Session, Ticket, Worker,
@@ -204,13 +204,15 @@ impl<'a> Batch<'a> {
         let cache = self.scratch.cache.get_or_insert_with(|| {
             RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
         });
+        let retain = draft.retain && draft.exchange == TOPIC_EXCHANGE;
+        // Held until it is set: who subscribes meanwhile gets it retained, if not live.
+        let retained = retain.then(|| connection.vhost.retained());
         let place = connection.vhost.route(cache, &draft, more_keys)?;
         let route = cache.at(place).ok_or(Refusal::Internal)?;
         let counts = self.scratch.effects.counters.of(connection.protocol);
         counts.published += 1;
         counts.published_bytes += draft.body.as_slice().len() as u64;
         let routed = !route.is_empty();
-        let retain = draft.retain && draft.exchange == TOPIC_EXCHANGE;
         let ticket = (confirm == Confirm::Wanted).then(|| Ticket(session.last_ticket.0 + 1));
         session.last_ticket = ticket.unwrap_or(session.last_ticket);
         counts.published_confirm += u64::from(ticket.is_some());
@@ -229,7 +231,7 @@ impl<'a> Batch<'a> {
         let mandatory = draft.mandatory;
         let message = Message::new(draft, connection.id, &mut self.scratch.copy);
         if is_kept {
-            keep(&message, retain.then_some(&connection.vhost), &route.histories);
+            keep(&message, retained, &route.histories);
         }
         let session = self.scratch.session(&session.shared);
         let route = index(self.scratch.routes.len() - 1);
@@ -448,12 +450,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Keeps a message for those who come later: as the last of its address in `vhost`, and where it
+/// Keeps a message for those who come later: as the last of its address in `retained`, and where it
 /// passes an exchange that remembers.
 #[cold]
-fn keep(message: &Message, vhost: Option<&Arc<Vhost>>, histories: &[Arc<History>]) {
-    if let Some(vhost) = vhost {
-        vhost.retained().set(message);
+fn keep(message: &Message, retained: Option<MutexGuard<'_, Retained>>, histories: &[Arc<History>]) {
+    if let Some(mut retained) = retained {
+        retained.set(message);
     }
     for history in histories {
         history.keep(message);

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::address::Pattern;
 use crate::hash::NameMap;
 use crate::policy::Policies;
-use crate::retained::Retained;
+use crate::retained::{Changes, Retained};
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
 use crate::session::SessionShared;
-use crate::{Draft, Refusal};
+use crate::{Draft, Instant, Message, Refusal};
 
 /// One virtual host.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ pub(crate) struct Vhost {
     routing: RwLock<Routing>,
     /// Moves with every change of routing that a cached route could show.
     version: AtomicU64,
-    /// Guards the last value of each address. A leaf.
+    /// Guards the last value of each address. Who sets one holds it while the route is resolved,
+    /// so that a new subscriber gets it retained or live; before routing in the order of locks.
     retained: Mutex<Retained>,
     /// Guards what operators say of queues and exchanges. A leaf.
     policies: Mutex<Policies>,
@@ -88,6 +90,20 @@ impl Vhost {
     /// The policies.
     pub(crate) fn policies(&self) -> MutexGuard<'_, Policies> {
         self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All retained messages that match, the lock given to others in between.
+    pub(crate) fn retained_matching(&self, pattern: &Pattern, now: Instant) -> Vec<Message> {
+        let mut matching = Vec::new();
+        let mut start: Option<Box<str>> = None;
+        loop {
+            let mut slice = self.retained().slice(pattern, start.as_deref(), Changes::ALL, now);
+            matching.append(&mut slice.messages);
+            start = slice.next;
+            if start.is_none() {
+                return matching;
+            }
+        }
     }
 
     /// The MQTT clients.

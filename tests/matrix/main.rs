@@ -12,6 +12,7 @@
 
 mod amqp;
 mod document;
+mod harmless;
 mod message;
 mod mqtt;
 mod octets;

@@ -16,7 +16,7 @@ pub(crate) trait Peer {
     fn receive(&mut self) -> Result<Vec<Message>, String>;
 }
 
-fn connect<'w>(world: &'w World, protocol: Protocol, name: &str) -> Box<dyn Peer + 'w> {
+pub(crate) fn connect<'w>(world: &'w World, protocol: Protocol, name: &str) -> Box<dyn Peer + 'w> {
     match protocol {
         Protocol::Amqp => Box::new(AmqpPeer::connect(world)),
         Protocol::Mqtt => Box::new(MqttPeer::connect(world, name)),

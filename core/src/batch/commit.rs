@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Batch, Staged, StagedRoute, append, check_lengths, index, keep};
 use crate::queue::{Room, Settlement};
-use crate::routing::RouteCache;
+use crate::routing::{RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
 use crate::transaction::Held;
 use crate::{Draft, Message, Refusal, Session, Transaction};
@@ -55,10 +55,7 @@ impl Batch<'_> {
         self.stage_settlements(session, &settlements);
         self.group_by_queue();
         self.reserve()?;
-        for staged in &self.scratch.staged {
-            let route = &self.scratch.routes[staged.route as usize].route;
-            keep(&staged.message, None, &route.histories);
-        }
+        self.keep_all(session);
         self.settle_all();
         let position = self.append_all();
         self.scratch.work_on_queues();
@@ -152,6 +149,17 @@ impl Batch<'_> {
             for push in &work.pushes {
                 state.unreserve(&scratch.staged[push.staged as usize].message);
             }
+        }
+    }
+
+    /// Keeps what is kept for those who come later.
+    fn keep_all(&self, session: &SessionShared) {
+        for staged in &self.scratch.staged {
+            let message = &staged.message;
+            let is_retained = message.is_retain() && message.exchange() == TOPIC_EXCHANGE;
+            let retained = is_retained.then(|| session.connection.vhost.retained());
+            let route = &self.scratch.routes[staged.route as usize].route;
+            keep(message, retained, &route.histories);
         }
     }
 

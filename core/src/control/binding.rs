@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Binding, Destination};
+use super::{Answer, Binding, Destination, Reply, snapshot};
 use crate::routing::{
     BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers, check_weight,
 };
@@ -10,7 +10,15 @@ use crate::session::SessionShared;
 use crate::{Refusal, Response};
 
 /// `queue.bind` and `exchange.bind`
-pub(super) fn bind(session: &SessionShared, binding: Binding) -> Result<Response, Refusal> {
+pub(super) fn bind(session: &Arc<SessionShared>, binding: Binding) -> Reply {
+    match snapshot::is_wanted(&binding) {
+        Ok(false) => Reply::Ready(bind_now(session, binding)),
+        Ok(true) => Reply::Pending(Box::pin(snapshot::bind(session.clone(), binding))),
+        Err(refusal) => Reply::Ready(Err(refusal)),
+    }
+}
+
+pub(super) fn bind_now(session: &SessionShared, binding: Binding) -> Answer {
     check_ends(&binding)?;
     let mut recent = None;
     session.connection.vhost.change_routing(|routing| {

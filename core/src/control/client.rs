@@ -101,8 +101,7 @@ fn subscribe_filter(
     })?;
     let vhost = &connection.vhost;
     let now = connection.broker.now();
-    let retained =
-        if wanted.retained { vhost.retained().matching(pattern, now) } else { Vec::new() };
+    let retained = if wanted.retained { vhost.retained_matching(pattern, now) } else { Vec::new() };
     Ok(match queue {
         Some((queue, consumer)) => {
             push_retained(&connection.broker, &queue, &retained, wanted.qos);

@@ -10,6 +10,7 @@ mod consumer;
 mod exchange;
 mod queue;
 mod share;
+mod snapshot;
 mod transaction;
 mod validate;
 
@@ -77,7 +78,9 @@ pub enum Request {
         /// Refuse when something is bound to it.
         if_unused: bool,
     },
-    /// Bind a queue or an exchange to an exchange. Answered with [`Response::Done`].
+    /// Bind a queue or an exchange to an exchange. Answered with [`Response::Done`]. A queue that is
+    /// bound to `amq.topic` with argument `x-retained: snapshot` gets the retained messages that
+    /// match first.
     Bind(Binding),
     /// The reverse; unbinding what is not bound is no error. Answered with [`Response::Done`].
     Unbind(Binding),
@@ -388,6 +391,7 @@ impl crate::Broker {
             Request::Get { queue, no_ack } => consumer::get(session, &queue, no_ack),
             Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
             Request::AwaitCalm => alarm::calm(session),
+            Request::Bind(binding) => binding::bind(session, binding),
             request => Reply::Ready(answer(session, request)),
         }
     }
@@ -413,7 +417,6 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
     match request {
         Request::DeclareExchange(declare) => exchange::declare(session, &declare),
         Request::DeleteExchange { name, if_unused } => exchange::delete(session, &name, if_unused),
-        Request::Bind(binding) => binding::bind(session, binding),
         Request::Unbind(binding) => binding::unbind(session, binding),
         Request::DeclareQueue(declare) => queue::declare(session, &declare),
         Request::DeleteQueue { name, if_unused, if_empty } => {
@@ -430,6 +433,7 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         Request::Login(_)
         | Request::Open { .. }
         | Request::Get { .. }
+        | Request::Bind(_)
         | Request::Commit { .. }
         | Request::AwaitCalm
         | Request::SetPolicy { .. }

@@ -35,6 +35,14 @@ pub(crate) struct Route {
 /// `amq.topic`, so that responders who know only queues can answer MQTT clients.
 const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
 
+/// `$SYS` is the broker's own, `$share` names subscriptions: nobody publishes there.
+fn check_reserved(key: &str) -> Result<(), Refusal> {
+    if key.starts_with('$') && matches!(key.split('.').next(), Some("$SYS" | "$share")) {
+        return Err(Refusal::access(format!("publishing to the reserved topic of key '{key}'")));
+    }
+    Ok(())
+}
+
 /// What of a message decides where it goes. Properties are decoded once an exchange asks.
 #[derive(Debug)]
 pub(crate) struct Addressed<'a> {
@@ -128,6 +136,7 @@ impl Route {
         let mut route = Self { version, ..Self::default() };
         if message.exchange.is_empty() {
             if let Some(key) = message.key.strip_prefix(TOPIC_REPLY_PREFIX) {
+                check_reserved(key)?;
                 let message = message.to_key(key);
                 route.walk(routing, routing.exchange(TOPIC_EXCHANGE)?, &message);
                 route.finish(&message);
@@ -138,6 +147,9 @@ impl Route {
             return Ok(route);
         }
         let first = routing.exchange(message.exchange)?;
+        if message.exchange == TOPIC_EXCHANGE {
+            message.keys().try_for_each(check_reserved)?;
+        }
         if first.internal {
             let (exchange, vhost) = (message.exchange, &routing.vhost);
             return Err(Refusal::access(format!(

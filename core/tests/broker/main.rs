@@ -10,5 +10,6 @@ mod lifetime;
 mod limits;
 mod peer;
 mod queue;
+mod retained;
 mod routing;
 mod transaction;

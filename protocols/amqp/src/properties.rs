@@ -4,6 +4,8 @@
 //! What a message keeps is the list as received, flags first. `translate.rs` goes the other way,
 //! from the properties of MQTT and STOMP messages to a list.
 
+use std::cell::Cell;
+
 use trivium_core::{Properties, PropertyCodec, Protocol, ReplyTo, Table, Value};
 
 use crate::channel::copies;
@@ -99,6 +101,8 @@ pub(crate) struct Checked {
     pub(crate) priority: u8,
     /// The expiration in milliseconds, where it is a valid one.
     pub(crate) expiry_ms: Option<u64>,
+    /// There is a header [`marker::RETAIN`].
+    pub(crate) has_retain: bool,
     /// Answers shall come by direct reply-to: `reply-to` is [`DIRECT_REPLY_TO`].
     pub(crate) asks_for_direct_replies: bool,
     /// A header names further routing keys.
@@ -118,11 +122,25 @@ impl Checked {
             6 => asks_for_direct_replies = value == DIRECT_REPLY_TO.as_bytes(),
             _ => {}
         })?;
+        let has_retain = Cell::new(false);
+        let is_special = |name: &str| {
+            has_retain.set(has_retain.get() || name == marker::RETAIN);
+            copies::is_header(name)
+        };
         let has_copies = match headers {
-            Some(headers) => table::check_for(headers, copies::is_header)?,
+            Some(headers) => table::check_for(headers, is_special)?,
             None => false,
         };
-        Ok(Self { flags, is_persistent, priority, expiry_ms, asks_for_direct_replies, has_copies })
+        let has_retain = has_retain.get();
+        Ok(Self {
+            flags,
+            is_persistent,
+            priority,
+            expiry_ms,
+            has_retain,
+            asks_for_direct_replies,
+            has_copies,
+        })
     }
 
     /// Whether the list has any of `properties`.
@@ -179,6 +197,22 @@ impl<'a> PropertyList<'a> {
         self.flags |= Property::ReplyTo.flag();
         self.values[Property::ReplyTo as usize] = name.as_bytes();
         self
+    }
+
+    /// What the header [`marker::RETAIN`] says, when it is a truth value; and then appends the list
+    /// without it: it is of one publish only, and who sends the message on does not retain it.
+    pub(crate) fn take_retain(&self, out: &mut Vec<u8>) -> Option<bool> {
+        let headers = self.value(Property::Headers)?;
+        let Some(&Value::Bool(retain)) = table::decode(headers).get(marker::RETAIN) else {
+            return None;
+        };
+        let others = table::without(headers, marker::RETAIN);
+        if others.is_empty() {
+            self.without_headers().write(out);
+        } else {
+            self.with_headers(&others).write(out);
+        }
+        Some(retain)
     }
 
     /// Appends the list, flags first.
@@ -357,6 +391,30 @@ mod tests {
         let mut out = Vec::new();
         PropertyList::split(wire).unwrap().without_headers().write(&mut out);
         assert_eq!(out, b"\x94\0\x01t\x02\x02id");
+    }
+
+    #[test]
+    fn a_list_without_retain_keeps_the_rest() {
+        let retain = b"\x0Dx-mqtt-retaint\x01";
+        let list = |table: &[u8]| {
+            let len = u32::try_from(table.len()).unwrap().to_be_bytes();
+            let headers = if table.is_empty() { vec![] } else { [&len, table].concat() };
+            let flags = if table.is_empty() { b"\x80\0" } else { b"\xA0\0" };
+            [&flags[..], b"\x01t", &headers].concat()
+        };
+        for (before, after) in [(&b""[..], &b""[..]), (b"\x01aV", b""), (b"\x01aV", b"\x01bV")] {
+            let wire = list(&[before, retain, after].concat());
+            assert!(Checked::check(&wire).unwrap().has_retain);
+            let mut out = Vec::new();
+            assert_eq!(PropertyList::split(&wire).unwrap().take_retain(&mut out), Some(true));
+            assert_eq!(out, list(&[before, after].concat()));
+        }
+        let nested = list(b"\x01nF\0\0\0\x10\x0Dx-mqtt-retaint\x01");
+        assert!(!Checked::check(&nested).unwrap().has_retain);
+        let text = list(b"\x0Dx-mqtt-retainS\0\0\0\x04true");
+        let mut out = Vec::new();
+        assert_eq!(PropertyList::split(&text).unwrap().take_retain(&mut out), None);
+        assert_eq!(out, b"");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct PendingSend {
     pub(crate) expiry_ms: Option<u64>,
     /// `priority`, 0 when there is none.
     pub(crate) priority: u8,
+    /// Become the last value of the address.
+    pub(crate) retain: bool,
     /// The queue must exist.
     pub(crate) must_exist: bool,
     /// Its receipt, as it will be written.

@@ -28,7 +28,7 @@ pub(crate) use table::{Channels, Slot};
 use crate::hot::deliver::{self, Target};
 use crate::hot::settle::{self, Settle};
 use crate::method::MethodId;
-use crate::properties::Checked;
+use crate::properties::{Checked, PropertyList};
 use crate::reply_code::{Fault, ReplyCode};
 use consumers::{Consumer, Consumers};
 use copies::Copies;
@@ -62,6 +62,9 @@ pub(crate) struct Channel {
     /// A publish whose header or body is not there yet.
     pub(crate) content: Option<Box<Content>>,
 }
+
+/// The exchange of MQTT's topics, where messages may be retained.
+const TOPIC_EXCHANGE: &str = "amq.topic";
 
 /// What a publish needs of its channel.
 struct Publisher<'c> {
@@ -130,6 +133,15 @@ impl Channel {
             confirm: if self.confirmed.is_some() { Confirm::Wanted } else { Confirm::Unwanted },
             held: self.held.as_deref_mut(),
         };
+        let mut list = Vec::new();
+        if properties.has_retain
+            && draft.exchange == TOPIC_EXCHANGE
+            && let Ok(all) = PropertyList::split(draft.properties)
+            && let Some(retain) = all.take_retain(&mut list)
+        {
+            draft.retain = retain;
+            draft.properties = &list;
+        }
         if properties.asks_for_direct_replies {
             draft.properties = Replies::address(&mut self.replies, draft.properties)?;
         }

@@ -11,7 +11,7 @@ use trivium_core::{Batch, Body, Confirm, Draft, Published, Refusal, Session};
 
 use super::subscribe::{Subscribing, queue_to_declare};
 use super::{Connection, Declaring, Progress, Waiting, receipt_of};
-use crate::destination::{Destination, TEMPORARY_PREFIX};
+use crate::destination::{Destination, TEMPORARY_PREFIX, TOPIC_EXCHANGE};
 use crate::failure::Failure;
 use crate::frame::{Frame, Header};
 use crate::header;
@@ -52,6 +52,7 @@ struct Head<'a> {
     persistent: Option<Header<'a>>,
     expiration: Option<Header<'a>>,
     priority: Option<Header<'a>>,
+    retain: Option<Header<'a>>,
     /// `reply-to`, when it names a temporary queue.
     temporary: Option<Header<'a>>,
 }
@@ -72,6 +73,11 @@ impl Connection {
             return Err(Failure::missing_destination("SEND"));
         };
         self.publisher.route.turn_to(destination)?;
+        if let Some(retain) = head.retain
+            && !self.publisher.route.may_retain(retain)
+        {
+            retain.write_line(&mut self.publisher.block);
+        }
         if self.publisher.route.needs_queue && !self.is_declared(frame)? {
             return Ok(Progress::Waits);
         }
@@ -118,6 +124,7 @@ impl Connection {
                     first(&mut head.priority, header);
                     header.write_line(block);
                 }
+                Name::Retain => first(&mut head.retain, header),
                 Name::ReplyTo if header.value.starts_with(TEMPORARY_PREFIX) => {
                     first(&mut head.temporary, header);
                 }
@@ -131,7 +138,6 @@ impl Connection {
                 | Name::ReplyTo
                 | Name::AmqpMessageId
                 | Name::AmqpClusterId
-                | Name::Retain
                 | Name::Type
                 | Name::AppId
                 | Name::Timestamp
@@ -163,7 +169,7 @@ impl Connection {
             mandatory: false,
             expires_at: head.expiry_ms().map(|millis| batch.now().after_millis(millis)),
             priority: head.priority(),
-            retain: false,
+            retain: route.exchange == TOPIC_EXCHANGE && head.is_retained(),
         };
         let published = publish(&mut open.session, batch, draft, head.receipt.is_some())?;
         if route.must_exist && !published.routed {
@@ -201,6 +207,7 @@ impl Connection {
             persistent: head.is_persistent(),
             expiry_ms: head.expiry_ms(),
             priority: head.priority(),
+            retain: route.exchange == TOPIC_EXCHANGE && head.is_retained(),
             must_exist: route.must_exist,
             receipt: receipt_of(frame),
         };
@@ -263,9 +270,19 @@ impl Head<'_> {
     fn priority(&self) -> u8 {
         self.priority.and_then(|header| header.value.parse().ok()).unwrap_or(0)
     }
+
+    fn is_retained(&self) -> bool {
+        self.retain.is_some_and(|header| header.value == "true")
+    }
 }
 
 impl Route {
+    /// Whether this header is about the SEND and does not travel: an echo must not retain. Elsewhere
+    /// than in `amq.topic`, and when it is no truth value, it is a header like any other.
+    fn may_retain(&self, header: Header<'_>) -> bool {
+        self.exchange == TOPIC_EXCHANGE && matches!(header.value, "true" | "false")
+    }
+
     fn turn_to(&mut self, destination: Header<'_>) -> Result<(), Failure> {
         if self.written == destination.value && !self.written.is_empty() {
             return Ok(());

@@ -185,7 +185,7 @@ impl Connection {
             // It begins to age when it is published.
             expires_at: send.expiry_ms.map(|millis| batch.now().after_millis(millis)),
             priority: send.priority,
-            retain: false,
+            retain: send.retain,
         };
         let held = batch.hold(&open.session, transaction, draft, &[]);
         let routed = held.map_err(|refusal| Failure::from(&refusal))?;

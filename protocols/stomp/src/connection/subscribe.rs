@@ -18,6 +18,9 @@ use crate::version::Version;
 /// Name of a subscription's own queue.
 const OWN_QUEUE_PREFIX: &str = "stomp-subscription-";
 
+/// `x-retained:snapshot` asks for the last value of each address first.
+const RETAINED: &str = "x-retained";
+
 /// Longest queue name of AMQP 0-9-1.
 const QUEUE_BYTES_MAX: usize = 255;
 
@@ -52,6 +55,8 @@ pub(super) struct Subscribing {
     declare: Option<DeclareQueue>,
     /// The exchange and the binding key.
     bind: Option<(String, String)>,
+    /// Of the binding: `x-retained`.
+    arguments: Table,
     consume: Consume,
     receipt: Option<Vec<u8>>,
     /// It is for the `reply-to` of a SEND that comes again, and has the receipt.
@@ -79,7 +84,15 @@ impl Subscribing {
         };
         let declare = DeclareQueue { exclusive: true, auto_delete: true, ..Default::default() };
         let consume = Consume { no_ack: true, ..Default::default() };
-        Self { terms, declare: Some(declare), bind: None, consume, receipt, is_temporary: true }
+        Self {
+            terms,
+            declare: Some(declare),
+            bind: None,
+            arguments: Table::default(),
+            consume,
+            receipt,
+            is_temporary: true,
+        }
     }
 
     fn next_request(&mut self) -> Request {
@@ -92,7 +105,7 @@ impl Subscribing {
                 source,
                 destination,
                 key,
-                arguments: Table::default(),
+                arguments: std::mem::take(&mut self.arguments),
             });
         }
         Request::Consume(self.consume.clone())
@@ -126,6 +139,7 @@ impl Connection {
             },
             declare: None,
             bind: None,
+            arguments: Table::default(),
             consume,
             receipt: receipt_of(frame),
             is_temporary: false,
@@ -292,7 +306,16 @@ impl Subscribing {
                 let (exchange, key) = destination.address();
                 self.bind = Some((exchange.to_owned(), key.to_owned()));
                 self.declare = Some(self.own_queue(frame)?);
+                if let Some(retained) = frame.value(RETAINED) {
+                    let value = Value::text(retained.as_bytes());
+                    self.arguments.0.push((RETAINED.to_owned(), value));
+                }
+                return Ok(());
             }
+        }
+        if frame.value(RETAINED).is_some() {
+            // A queue has no retained messages: nobody shall wait for them.
+            return Err(Failure::invalid_header("SUBSCRIBE", RETAINED));
         }
         Ok(())
     }

@@ -29,6 +29,33 @@ fn subscribing() {
             ],
         ),
         (
+            "who asks gets the last value of each address first; retaining needs amq.topic",
+            &[
+                Send('b', "SEND\ndestination:/topic/a.b\nx-mqtt-retain:true\n\n1\0"),
+                Send('b', "SEND\ndestination:/topic/a.c\nx-mqtt-retain:false\n\n2\0"),
+                Send('b', "BEGIN\ntransaction:t\n\n\0"),
+                Send(
+                    'b',
+                    "SEND\ndestination:/exchange/amq.topic/a.d\ntransaction:t\nx-mqtt-retain:true\n\n3\0",
+                ),
+                Send('b', "COMMIT\ntransaction:t\n\n\0"),
+                Send('a', "SUBSCRIBE\nid:0\ndestination:/topic/a.*\nx-retained:snapshot\n\n\0"),
+                reads(
+                    'a',
+                    "MESSAGE\nsubscription:0\nmessage-id:$-1-1\ndestination:/topic/a.b\n\
+                        redelivered:false\ncontent-length:1\n\n1\0\
+                     MESSAGE\nsubscription:0\nmessage-id:$-1-2\ndestination:/topic/a.d\n\
+                        redelivered:false\ncontent-length:1\n\n3\0",
+                ),
+                Send('b', "SEND\ndestination:/topic/a.b\nx-mqtt-retain:True\n\n4\0"),
+                reads(
+                    'a',
+                    "MESSAGE\nsubscription:0\nmessage-id:$-1-3\ndestination:/topic/a.b\n\
+                        redelivered:false\nx-mqtt-retain:True\ncontent-length:1\n\n4\0",
+                ),
+            ],
+        ),
+        (
             "a topic is everybody's",
             &[
                 Send('a', "SUBSCRIBE\nid:0\ndestination:/topic/a.*\n\n\0"),
