@@ -10,15 +10,15 @@ mod append;
 mod commit;
 mod fan_out;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use crate::alarm::Alarms;
 use crate::hash::IdMap;
 use crate::log::Position;
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Room, Settlement};
-use crate::retained::Retained;
-use crate::routing::{History, Route, RouteCache, TOPIC_EXCHANGE};
+use crate::retained::keep;
+use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
 use crate::{
     Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
@@ -317,6 +317,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Milliseconds from 1970 to `at`, for protocols that say when and not how long.
+    #[must_use]
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        self.broker.unix_ms(at)
+    }
+
     /// Notes what `message` lost when it was written for a client that speaks `to`.
     pub fn note_lost(&self, message: &Message, to: Protocol, lost: Lost) {
         if !lost.is_nothing() {
@@ -447,18 +453,6 @@ impl<'a> Batch<'a> {
             }
             self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
         }
-    }
-}
-
-/// Keeps a message for those who come later: as the last of its address in `retained`, and where it
-/// passes an exchange that remembers.
-#[cold]
-fn keep(message: &Message, retained: Option<MutexGuard<'_, Retained>>, histories: &[Arc<History>]) {
-    if let Some(mut retained) = retained {
-        retained.set(message);
-    }
-    for history in histories {
-        history.keep(message);
     }
 }
 

@@ -160,7 +160,12 @@ impl Broker {
     }
 
     fn unix_seconds(&self, now: Instant) -> u64 {
-        self.epoch_ms.load(Ordering::Relaxed).saturating_add(now.as_millis()) / 1000
+        self.unix_ms(now) / 1000
+    }
+
+    /// Milliseconds from 1970 to `at`.
+    pub(crate) fn unix_ms(&self, at: Instant) -> u64 {
+        self.epoch_ms.load(Ordering::Relaxed).saturating_add(at.as_millis())
     }
 
     /// Adds a vhost; harmless when it is there.

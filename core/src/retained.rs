@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::{Arc, MutexGuard};
 
 use crate::address::{Pattern, Segment};
+use crate::routing::History;
 use crate::{Instant, Message};
 
 /// Entries looked at before the lock is given to others: a snapshot of many must not hold up who
@@ -113,4 +115,20 @@ fn literal_prefix(pattern: &Pattern) -> String {
     });
     let words: Vec<&str> = literals.collect();
     words.join(".")
+}
+
+/// Keeps a message for those who come later: as the last of its address in `retained`, and where it
+/// passes an exchange that remembers.
+#[cold]
+pub(crate) fn keep(
+    message: &Message,
+    retained: Option<MutexGuard<'_, Retained>>,
+    histories: &[Arc<History>],
+) {
+    if let Some(mut retained) = retained {
+        retained.set(message);
+    }
+    for history in histories {
+        history.keep(message);
+    }
 }

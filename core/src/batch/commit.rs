@@ -3,8 +3,9 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Batch, Staged, StagedRoute, append, check_lengths, index, keep};
+use super::{Batch, Staged, StagedRoute, append, check_lengths, index};
 use crate::queue::{Room, Settlement};
+use crate::retained::keep;
 use crate::routing::{RouteCache, TOPIC_EXCHANGE};
 use crate::session::SessionShared;
 use crate::transaction::Held;

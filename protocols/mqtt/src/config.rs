@@ -28,6 +28,9 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// Filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet_max: usize,
+    /// A message of another protocol that does not say whether it is to survive goes out at QoS 0,
+    /// as in RabbitMQ 3.13, and not at the granted QoS.
+    pub unset_is_qos_0: bool,
 }
 
 impl Default for Config {
@@ -42,6 +45,7 @@ impl Default for Config {
             keep_alive_max_s: None,
             subscriptions_max: 10_000,
             filters_per_packet_max: 10_000,
+            unset_is_qos_0: false,
         }
     }
 }

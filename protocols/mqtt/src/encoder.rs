@@ -1,7 +1,10 @@
 //! PUBLISH towards a client: for one delivery, and once for many fire-and-forget subscribers.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use trivium_core::address::topic_of_words;
-use trivium_core::{Encoder, Field, Lost, Message, Protocol, Variant};
+use trivium_core::{Encoder, Field, Instant, Lost, Message, Protocol, Variant};
 
 use crate::address::encode_queue_topic;
 use crate::guard::{Property, Reader, id, property};
@@ -25,6 +28,8 @@ pub(crate) struct Envelope<'a> {
     /// The `$queue/<name>` topic of a delivery from a queue; the message's own address goes into
     /// the user property [`ORIGINAL_TOPIC`].
     pub(crate) queue_topic: Option<&'a str>,
+    /// The time; `None` for what was published this moment.
+    pub(crate) now: Option<Instant>,
 }
 
 /// The user property of deliveries from a queue that says what the message was published to.
@@ -85,6 +90,9 @@ impl Envelope<'_> {
             Some(wire) => out.extend_from_slice(split_wire(wire).1),
             None => *lost = write_block(message.properties(), out),
         }
+        if let (Some(at), Some(now)) = (message.expires_at(), self.now) {
+            write_what_is_left(at.since(now), &mut out[start..]);
+        }
         if self.queue_topic.is_some() {
             write_original_topic(message, start, out);
         }
@@ -96,6 +104,27 @@ impl Envelope<'_> {
     }
 }
 
+/// Puts what is left, rounded up, in place of the expiry that was published [MQTT-3.3.2-6].
+fn write_what_is_left(left: Duration, block: &mut [u8]) {
+    let seconds = u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    if let Some(place) = expiry_place(block) {
+        block[place].copy_from_slice(&seconds.to_be_bytes());
+    }
+}
+
+/// Where the value of the message expiry interval is.
+fn expiry_place(block: &[u8]) -> Option<Range<usize>> {
+    let mut reader = Reader::new(block);
+    while !reader.is_empty() {
+        let (id, _) = property(&mut reader).ok()?;
+        if id == id::MESSAGE_EXPIRY {
+            let end = block.len() - reader.rest().len();
+            return Some(end - size_of::<u32>()..end);
+        }
+    }
+    None
+}
+
 /// Whether a client of 3.1.1, which has no properties, misses nothing.
 fn is_bare(message: &Message) -> bool {
     match message.wire(Protocol::Mqtt) {
@@ -105,7 +134,7 @@ fn is_bare(message: &Message) -> bool {
 }
 
 /// Writes a length into the octets kept free for it, or makes them fit.
-fn write_length(length: usize, place: std::ops::Range<usize>, out: &mut Vec<u8>) {
+fn write_length(length: usize, place: Range<usize>, out: &mut Vec<u8>) {
     if length < 128 && place.len() == 1 {
         out[place.start] = length.to_le_bytes()[0];
         return;
@@ -202,6 +231,7 @@ impl Encoder for PublishEncoder {
             packet_id: 0,
             subscription_ids: &[],
             queue_topic: None,
+            now: None,
         }
         .write(message, out, &mut lost);
         lost

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use trivium_core::{Field, Lost};
 
 use crate::version::Version;
 
@@ -84,15 +85,24 @@ pub(crate) fn write(version: Version, name: &[u8], value: &[u8], out: &mut Vec<u
     out.push(b'\n');
 }
 
-/// Appends header lines that are escaped as 1.2 wants it to a frame of `version`.
-pub(crate) fn write_block(version: Version, block: &[u8], out: &mut Vec<u8>) {
+/// Appends header lines that are escaped as 1.2 wants it to a frame of `version`. Returns what had
+/// to be percent-coded: its reader cannot tell that from what was said.
+pub(crate) fn write_block(version: Version, block: &[u8], out: &mut Vec<u8>) -> Lost {
+    let mut lost = Lost::NONE;
     if version == Version::V1_2 || memchr(b'\\', block).is_none() {
         out.extend_from_slice(block);
-        return;
+        return lost;
     }
     for (name, value) in lines(block) {
         write(version, name.as_bytes(), value.as_bytes(), out);
+        let is_coded =
+            |text: &str, codes: &[char]| version == Version::V1_0 && text.contains(codes);
+        lost.unless(
+            !is_coded(&name, &['\r', '\n', ':']) && !is_coded(&value, &['\r', '\n']),
+            Field::Header,
+        );
     }
+    lost
 }
 
 /// The names and values of header lines that are escaped as 1.2 wants it. Lines that are not such
@@ -184,10 +194,14 @@ mod tests {
                 lines(&block).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
             prop_assert_eq!(&read, &headers);
             let mut out = Vec::new();
-            write_block(Version::V1_1, &block, &mut out);
+            prop_assert_eq!(write_block(Version::V1_1, &block, &mut out), Lost::NONE);
             prop_assert_eq!(memchr::memchr_iter(b'\n', &out).count(), headers.len());
             out.clear();
-            write_block(Version::V1_0, &block, &mut out);
+            let is_lost = write_block(Version::V1_0, &block, &mut out) != Lost::NONE;
+            let is_coded = headers.iter().any(|(name, value)| {
+                name.contains(['\r', '\n', ':']) || value.contains(['\r', '\n'])
+            });
+            prop_assert_eq!(is_lost, is_coded);
             prop_assert_eq!(memchr::memchr_iter(b'\n', &out).count(), headers.len());
         }
 
@@ -195,7 +209,7 @@ mod tests {
         fn reading_never_panics(text in ".*", block in prop::collection::vec(any::<u8>(), 0..200)) {
             for version in [Version::V1_0, Version::V1_1, Version::V1_2] {
                 drop(unescape(version, &text));
-                write_block(version, &block, &mut Vec::new());
+                write_block(version, &block, &mut Vec::new()).fields().for_each(drop);
             }
         }
     }

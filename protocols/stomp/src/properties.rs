@@ -86,7 +86,7 @@ fn is_taken(name: &str, value: &str) -> bool {
 }
 
 /// Only what is written as we would write it: the way back must give the same text.
-fn number<T: FromStr + Display>(value: &str) -> Option<T> {
+pub(crate) fn number<T: FromStr + Display>(value: &str) -> Option<T> {
     value.parse().ok().filter(|number: &T| number.to_string() == value)
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Outgoing {
     /// The client's Maximum Packet Size.
     packet_bytes_max: usize,
     unsettled_max: usize,
+    /// See [`Config::unset_is_qos_0`].
+    unset_is_qos_0: bool,
     /// Deliveries at QoS 1, by packet identifier - 1.
     unsettled: Vec<Option<DeliveryId>>,
     /// Identifiers given back, at most as many as `unsettled` has places.
@@ -37,6 +39,7 @@ impl Outgoing {
             unsettled_max: usize::from(
                 config.unsettled_max.min(connect.settings.receive_maximum).max(1),
             ),
+            unset_is_qos_0: config.unset_is_qos_0,
             unsettled: Vec::new(),
             free: Vec::new(),
         }
@@ -62,7 +65,7 @@ impl Outgoing {
         };
         // A queue hands out what the client settles, whatever QoS it was published at.
         let is_queue = matched.queue_topic.is_some();
-        let qos = if is_queue { matched.qos } else { matched.qos.min(delivery.message.qos()) };
+        let qos = if is_queue { matched.qos } else { self.qos_of(&delivery.message, matched.qos) };
         let packet_id = if qos == 0 {
             0
         } else {
@@ -80,6 +83,7 @@ impl Outgoing {
             packet_id,
             subscription_ids: &matched.ids,
             queue_topic: matched.queue_topic.as_deref(),
+            now: Some(batch.now()),
         };
         let mut lost = Lost::NONE;
         let is_sent = self.write(envelope, &delivery.message, out, &mut lost);
@@ -88,6 +92,12 @@ impl Outgoing {
             self.give_back_id(packet_id);
             batch.settle(session, delivery.delivery, Outcome::Accepted);
         }
+    }
+
+    /// At most as published, at most as granted.
+    fn qos_of(&self, message: &Message, granted: u8) -> u8 {
+        let qos = granted.min(message.qos());
+        if qos > 0 && self.unset_is_qos_0 && says_no_qos(message) { 0 } else { qos }
     }
 
     fn write(
@@ -142,5 +152,13 @@ impl Outgoing {
         let delivery = self.unsettled.get_mut(index)?.take()?;
         self.free.push(packet_id);
         Some(delivery)
+    }
+}
+
+/// Whether another protocol published it and did not say whether it is to survive.
+fn says_no_qos(message: &Message) -> bool {
+    message.wire(Protocol::Mqtt).is_none() && {
+        let properties = message.properties();
+        properties.durable.is_none() && properties.qos.is_none()
     }
 }

@@ -273,6 +273,7 @@ impl Subscribing {
             packet_id: 0,
             subscription_ids: &[],
             queue_topic: None,
+            now: Some(batch.now()),
         };
         let mut lost = Lost::NONE;
         if envelope.write(message, &mut out.bytes, &mut lost) {

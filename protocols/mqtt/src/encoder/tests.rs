@@ -52,6 +52,7 @@ const PLAIN: Envelope<'_> = Envelope {
     packet_id: 0,
     subscription_ids: &[],
     queue_topic: None,
+    now: None,
 };
 
 proptest! {
@@ -87,6 +88,7 @@ proptest! {
             let mut out = b"before".to_vec();
             let envelope = Envelope {
                 version, qos, retain: true, packet_id, subscription_ids: &ids, queue_topic: None,
+                now: None,
             };
             prop_assert!(envelope.write(&message, &mut out, &mut Lost::default()));
             let mut stream = BytesMut::from(&out[6..]);
@@ -155,5 +157,30 @@ fn the_variant_says_version_and_retain() {
         let lost = ENCODER.encode(variant(version, keeps_retain), &message, &mut out);
         assert_eq!(lost, Lost::NONE);
         assert_eq!(out, packet);
+    }
+}
+
+#[test]
+fn an_expiry_is_what_is_left_of_it_rounded_up() {
+    let native = b"\x04\x01\x01\x02\0\0\0\x0A\x26\0\x01k\0\x01v";
+    for (now, left) in [(0, 10), (1, 10), (2_500, 8), (9_001, 1), (10_000, 0), (99_000, 0)] {
+        let draft = Draft {
+            exchange: "amq.topic",
+            routing_key: "t",
+            codec: &PROPERTY_CODEC,
+            properties: native,
+            body: Body::Borrowed(b""),
+            persistent: false,
+            mandatory: false,
+            expires_at: Some(Instant::from_millis(10_000)),
+            priority: 0,
+            retain: false,
+        };
+        let message = Message::new(draft, ConnectionId(1), &mut Vec::new());
+        let mut out = Vec::new();
+        let now = Some(Instant::from_millis(now));
+        assert!(Envelope { now, ..PLAIN }.write(&message, &mut out, &mut Lost::default()));
+        let block = [b"\x01\x01\x02\0\0\0", &[left][..], b"\x26\0\x01k\0\x01v"].concat();
+        assert!(out.ends_with(&block), "{out:?}");
     }
 }

@@ -99,7 +99,13 @@ impl Connection {
             out.extend_from_slice(message.protocol().name().as_bytes());
             out.push(b'\n');
         }
-        header::write_block(self.version, block, out);
+        if let Some(at) = message.expires_at() {
+            out.extend_from_slice(b"expires:");
+            push_decimal(out, batch.unix_ms(at));
+            out.push(b'\n');
+        }
+        let lost = header::write_block(self.version, block, out);
+        batch.note_lost(message, Protocol::Stomp, lost);
         out.extend_from_slice(b"content-length:");
         push_decimal(out, body.len() as u64);
         out.extend_from_slice(b"\n\n");

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::frame::{Frame, Header};
 use crate::header;
 use crate::name::Name;
-use crate::properties::PROPERTY_CODEC;
+use crate::properties::{self, PROPERTY_CODEC};
 use crate::transaction::{Pending, PendingSend};
 use crate::version::Version;
 
@@ -53,6 +53,9 @@ struct Head<'a> {
     expiration: Option<Header<'a>>,
     priority: Option<Header<'a>>,
     retain: Option<Header<'a>>,
+    expires: Option<Header<'a>>,
+    /// From now on; `None` for a message that does not expire.
+    expiry_ms: Option<u64>,
     /// `reply-to`, when it names a temporary queue.
     temporary: Option<Header<'a>>,
 }
@@ -68,7 +71,8 @@ impl Connection {
             self.ask(Request::AwaitCalm, Waiting::Calm);
             return Ok(Progress::Waits);
         }
-        let head = self.read_head(frame)?;
+        let mut head = self.read_head(frame)?;
+        self.read_expiry(&mut head, batch);
         let Some(destination) = head.destination else {
             return Err(Failure::missing_destination("SEND"));
         };
@@ -125,6 +129,9 @@ impl Connection {
                     header.write_line(block);
                 }
                 Name::Retain => first(&mut head.retain, header),
+                Name::Expires if properties::number::<u64>(header.value).is_some() => {
+                    first(&mut head.expires, header);
+                }
                 Name::ReplyTo if header.value.starts_with(TEMPORARY_PREFIX) => {
                     first(&mut head.temporary, header);
                 }
@@ -151,6 +158,24 @@ impl Connection {
         Ok(head)
     }
 
+    /// How long the message lives. `expiration` says how long, `expires` until when (0 for ever), and
+    /// travels as the former, which wins: who sends back a message that it received says both. What
+    /// is no number expires never, and travels as a header.
+    fn read_expiry(&mut self, head: &mut Head<'_>, batch: &Batch<'_>) {
+        if let Some(expiration) = head.expiration {
+            head.expiry_ms = expiration.value.parse().ok();
+            return;
+        }
+        let expires = head.expires.and_then(|expires| properties::number::<u64>(expires.value));
+        let Some(expires) = expires.filter(|expires| *expires > 0) else { return };
+        let left = expires.saturating_sub(batch.unix_ms(batch.now()));
+        head.expiry_ms = Some(left);
+        let block = &mut self.publisher.block;
+        block.extend_from_slice(b"expiration:");
+        header::push_decimal(block, left);
+        block.push(b'\n');
+    }
+
     fn publish(
         &mut self,
         head: &Head<'_>,
@@ -167,7 +192,7 @@ impl Connection {
             body: Body::Borrowed(frame.body),
             persistent: head.is_persistent(),
             mandatory: false,
-            expires_at: head.expiry_ms().map(|millis| batch.now().after_millis(millis)),
+            expires_at: head.expiry_ms.map(|millis| batch.now().after_millis(millis)),
             priority: head.priority(),
             retain: route.exchange == TOPIC_EXCHANGE && head.is_retained(),
         };
@@ -205,7 +230,7 @@ impl Connection {
             properties: self.publisher.block.clone(),
             body: frame.body.to_vec(),
             persistent: head.is_persistent(),
-            expiry_ms: head.expiry_ms(),
+            expiry_ms: head.expiry_ms,
             priority: head.priority(),
             retain: route.exchange == TOPIC_EXCHANGE && head.is_retained(),
             must_exist: route.must_exist,
@@ -259,11 +284,6 @@ impl Connection {
 impl Head<'_> {
     fn is_persistent(&self) -> bool {
         self.persistent.is_some_and(|header| matches!(header.value, "true" | "True"))
-    }
-
-    /// What is no number expires never, and travels as a header.
-    fn expiry_ms(&self) -> Option<u64> {
-        self.expiration.and_then(|header| header.value.parse().ok())
     }
 
     /// 0 when there is none.

@@ -56,6 +56,30 @@ fn subscribing() {
             ],
         ),
         (
+            "how long and until when: `expires` is 0 for ever, and `expiration` wins",
+            &[
+                Pass(500),
+                Send('b', "SEND\ndestination:/queue/q\nexpiration:60000\nexpires:7\n\n1\0"),
+                Send('b', "SEND\ndestination:/queue/q\nexpires:60600\n\n2\0"),
+                Send('b', "SEND\ndestination:/queue/q\nexpires:0\n\n3\0"),
+                Send('b', "SEND\ndestination:/queue/q\nexpires:never\n\n4\0"),
+                Send('b', "SEND\ndestination:/queue/q\nexpires:100\n\ntoo late\0"),
+                Pass(200),
+                Send('a', "SUBSCRIBE\nid:0\ndestination:/queue/q\n\n\0"),
+                reads(
+                    'a',
+                    "MESSAGE\nsubscription:0\nmessage-id:$-1-1\ndestination:/queue/q\n\
+                        redelivered:false\nexpires:60500\nexpiration:60000\ncontent-length:1\n\n1\0\
+                     MESSAGE\nsubscription:0\nmessage-id:$-1-2\ndestination:/queue/q\n\
+                        redelivered:false\nexpires:60600\nexpiration:60100\ncontent-length:1\n\n2\0\
+                     MESSAGE\nsubscription:0\nmessage-id:$-1-3\ndestination:/queue/q\n\
+                        redelivered:false\ncontent-length:1\n\n3\0\
+                     MESSAGE\nsubscription:0\nmessage-id:$-1-4\ndestination:/queue/q\n\
+                        redelivered:false\nexpires:never\ncontent-length:1\n\n4\0",
+                ),
+            ],
+        ),
+        (
             "a topic is everybody's",
             &[
                 Send('a', "SUBSCRIBE\nid:0\ndestination:/topic/a.*\n\n\0"),
