@@ -78,8 +78,13 @@ impl Gateway {
         }
         let counters = Arc::<Counters>::default();
         let control = Control::new(broker.clone(), config.users.clone(), counters.clone());
-        let shared =
-            Shared::new(broker.clone(), config.limits, config.stomp, control, counters.clone());
+        let shared = Shared::new(
+            broker.clone(),
+            config.limits,
+            (config.stomp, config.mapping),
+            control,
+            counters.clone(),
+        );
         let telemetry = Arc::new(Telemetry::new(broker, counters));
 
         let mut running = Running {

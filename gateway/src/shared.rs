@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use trivium_core::{Adapter, Broker, Instant, Protocol};
 
 use crate::clock::Clock;
-use crate::config::{HEADERS_BYTES_MAX, Limits, Stomp};
+use crate::config::{HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
 use crate::control::Control;
 use crate::telemetry::Counters;
 
@@ -41,7 +41,7 @@ impl Shared {
     pub(crate) fn new(
         broker: Arc<Broker>,
         limits: Limits,
-        stomp: Stomp,
+        habits: (Stomp, Mapping),
         control: Control,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
@@ -51,7 +51,7 @@ impl Shared {
             broker,
             clock: Clock::default(),
             counters,
-            adapters: Adapters::new(&limits, stomp),
+            adapters: Adapters::new(&limits, habits),
             limits,
             control,
             drain: CancellationToken::new(),
@@ -84,7 +84,7 @@ pub(crate) struct Adapters {
 }
 
 impl Adapters {
-    fn new(limits: &Limits, stomp: Stomp) -> Self {
+    fn new(limits: &Limits, (stomp, mapping): (Stomp, Mapping)) -> Self {
         Self {
             amqp: Arc::new(trivium_amqp::Config {
                 frame_bytes_max: limits.frame_bytes_max,
@@ -97,6 +97,8 @@ impl Adapters {
                 packet_bytes_max: (limits.message_bytes_max + HEADERS_BYTES_MAX)
                     .min(PACKET_BYTES_MAX),
                 connect_timeout: limits.handshake_timeout,
+                coding: mapping.coding(),
+                unset_is_qos_0: mapping.unset_is_qos_0(),
                 ..trivium_mqtt::Config::default()
             }),
             stomp: Arc::new(trivium_stomp::Config {

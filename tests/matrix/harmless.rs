@@ -5,6 +5,7 @@ use trivium_core::Protocol;
 use trivium_core::testing::World;
 
 use crate::message::{Field, Message};
+use crate::mqtt::MqttPeer;
 use crate::octets::push_sized;
 use crate::peer::{Peer, connect};
 
@@ -181,5 +182,34 @@ fn the_brokers_own_topics_are_nobodys() {
                 assert_eq!(read.len(), 0, "a `#` of {to:?} is not flooded");
             }
         }
+    }
+}
+
+#[test]
+fn a_listener_may_map_as_rabbitmq_does() {
+    let world = World::new();
+    let config = trivium_mqtt::Config {
+        coding: trivium_core::address::Coding::Plain,
+        unset_is_qos_0: true,
+        ..trivium_mqtt::Config::default()
+    };
+    let mut plain = MqttPeer::connect_to(&world, "plain", config);
+    let mut amqp = connect(&world, Protocol::Amqp, "amqp");
+    let qos = |qos| vec![Field::property("QoS", b'B', [qos])];
+    let sent = message(Protocol::Mqtt, &["dev", "192.168.1.1", "%2E"], qos(1));
+    plain.publish(&sent);
+    let read = plain.receive().expect("nothing is refused");
+    let [back] = &read[..] else { panic!("{read:?}") };
+    assert_eq!((&*back.address, &back.fields), ("dev/192/168/1/1/%2E", &qos(1)));
+    let read = amqp.receive().expect("nothing is refused");
+    let [there] = &read[..] else { panic!("{read:?}") };
+    assert_eq!(there.address, "dev.192.168.1.1.%2E");
+    for (mode, expected) in [(None, 0), (Some(2), 1)] {
+        let mode = mode.map(|mode| Field::property("delivery_mode", b'B', [mode]));
+        amqp.publish(&message(Protocol::Amqp, &["a"], mode.clone().into_iter().collect()));
+        amqp.receive().expect("nothing is refused");
+        let read = plain.receive().expect("nothing is refused");
+        let [message] = &read[..] else { panic!("{read:?}") };
+        assert_eq!(message.fields[0], qos(expected)[0], "{mode:?}");
     }
 }

@@ -29,7 +29,12 @@ pub(crate) struct MqttPeer<'w> {
 
 impl<'w> MqttPeer<'w> {
     pub(crate) fn connect(world: &'w World, name: &str) -> Self {
-        let connection = trivium_mqtt::Connection::new(Arc::default(), world.now());
+        Self::connect_to(world, name, trivium_mqtt::Config::default())
+    }
+
+    /// Through a listener of this configuration.
+    pub(crate) fn connect_to(world: &'w World, name: &str, config: trivium_mqtt::Config) -> Self {
+        let connection = trivium_mqtt::Connection::new(Arc::new(config), world.now());
         let mut client = world.client(Protocol::Mqtt, connection, usize::MAX);
         let mut opening = Vec::new();
         let mut connect = b"\0\x04MQTT\x05\x02\0\x3c\0".to_vec();

@@ -5,6 +5,54 @@
 //! `25`, so that the mapping is one to one in both directions and needs no escape of `%` itself
 //! (`50%` stays `50%`). Only upper-case hex counts.
 
+use super::Pattern;
+
+/// How the levels of an MQTT client become words and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    /// One to one, whatever stands in them.
+    #[default]
+    Shift,
+    /// As in RabbitMQ: `/` and `.` change places, and nothing else. Topics with dots come back with
+    /// slashes, but consumers bound to `dev.192.168.1.1.#` get what is published to
+    /// `dev/192.168.1.1/x`.
+    Plain,
+}
+
+impl Coding {
+    /// As [`words_of_topic`].
+    pub fn words_of_topic(self, topic: &str, out: &mut String) {
+        match self {
+            Self::Shift => words_of_topic(topic, out),
+            Self::Plain => out.extend(topic.chars().map(|c| if c == '/' { '.' } else { c })),
+        }
+    }
+
+    /// As [`topic_of_words`]; of keys in plain words no topic can hold `+`, `#` and NUL.
+    pub fn topic_of_words(self, key: &str, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Shift => topic_of_words(key, out),
+            Self::Plain => {
+                let fits = !key.is_empty() && key.len() <= super::TOPIC_BYTES_MAX;
+                let is_topic = fits && !key.contains(['+', '#', '\0']);
+                if is_topic {
+                    out.extend(key.bytes().map(|octet| if octet == b'.' { b'/' } else { octet }));
+                }
+                is_topic
+            }
+        }
+    }
+
+    /// What a valid filter asks for.
+    #[must_use]
+    pub fn pattern_of_filter(self, filter: &str) -> Pattern {
+        match self {
+            Self::Shift => Pattern::from_filter(filter),
+            Self::Plain => Pattern::from_plain_filter(filter),
+        }
+    }
+}
+
 /// Codes for octets that a level cannot hold raw, and a word can.
 const WORD_ONLY: [(u8, &[u8; 2]); 4] = [(b'/', b"2F"), (b'+', b"2B"), (b'#', b"23"), (0, b"00")];
 
@@ -137,6 +185,23 @@ mod tests {
         ] {
             assert_eq!(words(topic), key, "words of {topic}");
             assert_eq!(levels(key).as_deref(), Some(topic), "levels of {key}");
+        }
+    }
+
+    #[test]
+    fn plain_words_are_rabbitmqs() {
+        let mut key = String::new();
+        Coding::Plain.words_of_topic("dev/192.168.1.1/%2E", &mut key);
+        assert_eq!(key, "dev.192.168.1.1.%2E");
+        assert!(Pattern::from_key("dev.192.168.1.1.#").matches(&key));
+        assert!(Coding::Plain.pattern_of_filter("dev/192.168.1.1/+").matches(&key));
+        assert!(Coding::Plain.pattern_of_filter("dev/#").matches(&key));
+        assert!(!Coding::Plain.pattern_of_filter("dev/+/+").matches(&key));
+        let mut topic = Vec::new();
+        assert!(Coding::Plain.topic_of_words(&key, &mut topic));
+        assert_eq!(topic, b"dev/192/168/1/1/%2E");
+        for key in ["", "a.+", "a#", "\0"] {
+            assert!(!Coding::Plain.topic_of_words(key, &mut topic), "{key}");
         }
     }
 

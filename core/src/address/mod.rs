@@ -7,7 +7,7 @@
 mod coding;
 mod pattern;
 
-pub use coding::{topic_of_words, words_of_topic};
+pub use coding::{Coding, topic_of_words, words_of_topic};
 pub use pattern::{Pattern, Segment, words};
 
 /// Bytes in an MQTT topic (a two-byte length on the wire).

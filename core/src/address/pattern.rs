@@ -57,6 +57,21 @@ impl Pattern {
         )
     }
 
+    /// Reads an MQTT topic filter as RabbitMQ does: a dot in a level separates words, too.
+    #[must_use]
+    pub fn from_plain_filter(filter: &str) -> Self {
+        Self(
+            filter
+                .split(['/', '.'])
+                .map(|word| match word {
+                    "+" => Segment::One,
+                    "#" => Segment::Many,
+                    _ => Segment::Literal(word.into()),
+                })
+                .collect(),
+        )
+    }
+
     /// Its segments.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {

@@ -8,7 +8,7 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `listeners`, `limits`, `http`, `stomp`, `log`, `users` (with `vhosts` and the
+//! One file a section: `listeners`, `limits`, `http`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
 //! default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
@@ -17,6 +17,7 @@ mod http;
 mod limits;
 mod listeners;
 mod log;
+mod mapping;
 mod policies;
 mod print;
 mod stomp;
@@ -34,6 +35,7 @@ pub use http::{HttpRules, RawHttp};
 pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
+pub use mapping::{Dialect, Mapping};
 pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;
 pub use users::{RawUser, RawVhost, User, Users};
@@ -58,6 +60,8 @@ pub struct RawConfig {
     pub http: RawHttp,
     /// `[stomp]`.
     pub stomp: Stomp,
+    /// `[mapping]`.
+    pub mapping: Mapping,
     /// `[log]`.
     pub log: RawLog,
     /// `[[users]]`.
@@ -90,6 +94,8 @@ pub struct Config {
     pub http: HttpRules,
     /// Habits of STOMP connections.
     pub stomp: Stomp,
+    /// How messages travel between the protocols.
+    pub mapping: Mapping,
     /// What is logged, and how.
     pub log: Log,
     /// Who may log in.
@@ -208,6 +214,7 @@ impl TryFrom<RawConfig> for Config {
             limits: raw.limits.try_into()?,
             http: raw.http.try_into()?,
             stomp: raw.stomp,
+            mapping: raw.mapping,
             log: raw.log.try_into()?,
             users,
             vhosts,

@@ -1,6 +1,6 @@
 //! Topic names and filters: which are valid, and where in the broker they lead.
 
-use trivium_core::address::{Pattern, words_of_topic};
+use trivium_core::address::Coding;
 use trivium_core::control::Source;
 
 use crate::ReasonCode;
@@ -52,12 +52,12 @@ pub(crate) fn is_shared(filter: &str) -> bool {
 }
 
 /// Where the messages of a filter come from; `None` for one that is not valid.
-pub(crate) fn source_of_filter(filter: &str) -> Option<Source> {
+pub(crate) fn source_of_filter(filter: &str, coding: Coding) -> Option<Source> {
     if let Some(rest) = filter.strip_prefix(SHARE_PREFIX) {
         // A group has a name without wildcards, and a filter behind it [MQTT-4.8.2-1, -2].
         let (group, filter) = rest.split_once('/')?;
         let is_valid = is_topic(group) && is_filter(filter) && !filter.starts_with('$');
-        let (group, pattern) = (group.to_owned(), Pattern::from_filter(filter));
+        let (group, pattern) = (group.to_owned(), coding.pattern_of_filter(filter));
         return is_valid.then_some(Source::Shared { group, pattern });
     }
     if let Some(name) = filter.strip_prefix(QUEUE_PREFIX) {
@@ -69,13 +69,14 @@ pub(crate) fn source_of_filter(filter: &str) -> Option<Source> {
         let is_valid = is_topic(name) && topic == filter.as_bytes();
         return is_valid.then_some(Source::Queue(decoded));
     }
-    is_filter(filter).then(|| Source::Filter(Pattern::from_filter(filter)))
+    is_filter(filter).then(|| Source::Filter(coding.pattern_of_filter(filter)))
 }
 
 /// Where a topic leads. Kept from one PUBLISH to the next: most clients repeat their topic, and
 /// then it is neither checked nor translated again.
 #[derive(Debug, Default)]
 pub(crate) struct Target {
+    coding: Coding,
     topic: Vec<u8>,
     key: String,
     is_queue: bool,
@@ -83,6 +84,17 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn coded(coding: Coding) -> Self {
+        Self { coding, ..Self::default() }
+    }
+
+    /// The same topic in another coding.
+    pub(crate) fn recoded(&self, coding: Coding) -> Result<Self, Fault> {
+        let mut target = Self::coded(coding);
+        target.point_at(&self.topic)?;
+        Ok(target)
+    }
+
     /// Points at `topic`, which is unchecked.
     pub(crate) fn point_at(&mut self, topic: &[u8]) -> Result<(), Fault> {
         if self.topic == topic && !topic.is_empty() {
@@ -100,7 +112,7 @@ impl Target {
         let queue = text.strip_prefix(QUEUE_PREFIX);
         match queue {
             Some(name) => decode_queue_name(name, &mut self.key),
-            None => words_of_topic(text, &mut self.key),
+            None => self.coding.words_of_topic(text, &mut self.key),
         }
         self.is_queue = queue.is_some();
         self.refusal = refusal(text, &self.key);

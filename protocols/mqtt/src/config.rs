@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trivium_core::address::Coding;
+
 /// Limits and times of MQTT connections. One value is shared by all connections of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -31,6 +33,8 @@ pub struct Config {
     /// A message of another protocol that does not say whether it is to survive goes out at QoS 0,
     /// as in RabbitMQ 3.13, and not at the granted QoS.
     pub unset_is_qos_0: bool,
+    /// How topics become routing keys.
+    pub coding: Coding,
 }
 
 impl Default for Config {
@@ -46,6 +50,7 @@ impl Default for Config {
             subscriptions_max: 10_000,
             filters_per_packet_max: 10_000,
             unset_is_qos_0: false,
+            coding: Coding::Shift,
         }
     }
 }

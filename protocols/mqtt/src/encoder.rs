@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use trivium_core::address::topic_of_words;
+use trivium_core::address::{Coding, topic_of_words};
 use trivium_core::{Encoder, Field, Instant, Lost, Message, Protocol, Variant};
 
 use crate::address::encode_queue_topic;
@@ -30,6 +30,7 @@ pub(crate) struct Envelope<'a> {
     pub(crate) queue_topic: Option<&'a str>,
     /// The time; `None` for what was published this moment.
     pub(crate) now: Option<Instant>,
+    pub(crate) coding: Coding,
 }
 
 /// The user property of deliveries from a queue that says what the message was published to.
@@ -54,7 +55,7 @@ impl Envelope<'_> {
         let body_start = out.len();
         let is_written = match self.queue_topic {
             Some(topic) => write_text(topic.as_bytes(), out),
-            None => write_topic(message, out),
+            None => write_topic(message, self.coding, out),
         };
         if !is_written {
             lost.note(Field::Address);
@@ -183,10 +184,10 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// Appends the topic behind its length. Keys that begin with `$` do not reach MQTT: such topics are
 /// the broker's own.
-fn write_topic(message: &Message, out: &mut Vec<u8>) -> bool {
+fn write_topic(message: &Message, coding: Coding, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.extend_from_slice(&[0, 0]);
-    if !topic_of_words(message.routing_key(), out) {
+    if !coding.topic_of_words(message.routing_key(), out) {
         return false;
     }
     let topic = &out[start + 2..];
@@ -207,15 +208,23 @@ pub static ENCODER: PublishEncoder = PublishEncoder;
 
 const VARIANT_5: u32 = 1;
 const VARIANT_RETAIN_AS_PUBLISHED: u32 = 2;
+const VARIANT_PLAIN: u32 = 4;
 
 /// The variant of a fire-and-forget subscription.
-pub(crate) const fn variant(version: Version, retain_as_published: bool) -> Variant {
+pub(crate) const fn variant(
+    version: Version,
+    retain_as_published: bool,
+    coding: Coding,
+) -> Variant {
     let mut bits = 0;
     if version.is_5() {
         bits |= VARIANT_5;
     }
     if retain_as_published {
         bits |= VARIANT_RETAIN_AS_PUBLISHED;
+    }
+    if matches!(coding, Coding::Plain) {
+        bits |= VARIANT_PLAIN;
     }
     Variant(bits)
 }
@@ -232,6 +241,7 @@ impl Encoder for PublishEncoder {
             subscription_ids: &[],
             queue_topic: None,
             now: None,
+            coding: if variant.0 & VARIANT_PLAIN != 0 { Coding::Plain } else { Coding::Shift },
         }
         .write(message, out, &mut lost);
         lost

@@ -58,7 +58,7 @@ impl Incoming {
         Self {
             version,
             user: user.into(),
-            target: Target::default(),
+            target: Target::coded(config.coding),
             aliases: Vec::new(),
             topic_alias_max: config.topic_alias_max,
             receive_maximum: usize::from(receive_maximum.max(1)),

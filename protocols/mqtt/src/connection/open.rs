@@ -61,7 +61,7 @@ impl Open {
             filters_per_packet_max: config.filters_per_packet_max,
             incoming: Incoming::new(connect.version, entered.link.user(), config),
             outgoing: Outgoing::new(&connect, entered.link.id(), config),
-            subscribing: Subscribing::new(&connect, config.subscriptions_max),
+            subscribing: Subscribing::new(&connect, config),
             will: connect.will,
             request: None,
             held: Vec::new(),

@@ -112,8 +112,11 @@ impl Opening {
         now: Instant,
         out: &mut Transmit,
     ) -> Result<Open, End> {
-        let Self { connect, entered } = self;
+        let Self { mut connect, entered } = self;
         let entered = entered.ok_or(Refusal::Internal)?;
+        if let Some(will) = &mut connect.will {
+            will.target = will.target.recoded(config.coding)?;
+        }
         let cap = config.keep_alive_max_s.filter(|&cap| {
             connect.version.is_5() && (connect.keep_alive_s == 0 || connect.keep_alive_s > cap)
         });

@@ -1,5 +1,6 @@
 //! What a client receives through its session's queue, and its PUBACKs.
 
+use trivium_core::address::Coding;
 use trivium_core::{
     Batch, ConnectionId, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
 };
@@ -19,6 +20,7 @@ pub(super) struct Outgoing {
     /// The client's Maximum Packet Size.
     packet_bytes_max: usize,
     unsettled_max: usize,
+    coding: Coding,
     /// See [`Config::unset_is_qos_0`].
     unset_is_qos_0: bool,
     /// Deliveries at QoS 1, by packet identifier - 1.
@@ -39,6 +41,7 @@ impl Outgoing {
             unsettled_max: usize::from(
                 config.unsettled_max.min(connect.settings.receive_maximum).max(1),
             ),
+            coding: config.coding,
             unset_is_qos_0: config.unset_is_qos_0,
             unsettled: Vec::new(),
             free: Vec::new(),
@@ -84,6 +87,7 @@ impl Outgoing {
             subscription_ids: &matched.ids,
             queue_topic: matched.queue_topic.as_deref(),
             now: Some(batch.now()),
+            coding: self.coding,
         };
         let mut lost = Lost::NONE;
         let is_sent = self.write(envelope, &delivery.message, out, &mut lost);

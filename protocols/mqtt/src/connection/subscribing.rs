@@ -7,10 +7,12 @@
 
 use std::collections::BTreeSet;
 
+use trivium_core::address::Coding;
 use trivium_core::control::{Answer, Granted, Request, Response, Source, Subscription};
 use trivium_core::{Batch, ConsumerId, Delivery, Lost, Message, Protocol, Refusal, Transmit};
 
 use super::End;
+use crate::Config;
 use crate::ReasonCode;
 use crate::address::source_of_filter;
 use crate::encoder::{ENCODER, Envelope, variant};
@@ -31,6 +33,7 @@ pub(super) struct Subscribing {
     /// The client's Maximum Packet Size, if it set one.
     packet_bytes_max: Option<u32>,
     subscriptions_max: usize,
+    coding: Coding,
     subscriptions: Subscriptions,
     pending: Option<Pending>,
 }
@@ -61,11 +64,12 @@ struct Asked {
 }
 
 impl Subscribing {
-    pub(super) fn new(connect: &Connect, subscriptions_max: usize) -> Self {
+    pub(super) fn new(connect: &Connect, config: &Config) -> Self {
         Self {
             version: connect.version,
             packet_bytes_max: connect.settings.packet_bytes_max,
-            subscriptions_max,
+            subscriptions_max: config.subscriptions_max,
+            coding: config.coding,
             subscriptions: Subscriptions::default(),
             pending: None,
         }
@@ -105,7 +109,7 @@ impl Subscribing {
             let grant = if is_new && count >= self.subscriptions_max {
                 Err(ReasonCode::QUOTA_EXCEEDED)
             } else {
-                grant(&requested)
+                grant(&requested, self.coding)
             };
             codes.push(match grant {
                 Ok((source, qos)) => {
@@ -163,9 +167,9 @@ impl Subscribing {
         Subscription {
             source: filter.source.clone(),
             qos: filter.qos,
-            fire_and_forget: filter
-                .is_fire_and_forget
-                .then(|| (&ENCODER as _, variant(self.version, filter.retain_as_published))),
+            fire_and_forget: filter.is_fire_and_forget.then(|| {
+                (&ENCODER as _, variant(self.version, filter.retain_as_published, self.coding))
+            }),
             no_local: filter.no_local,
             retained: asked.wants_retained,
         }
@@ -187,7 +191,9 @@ impl Subscribing {
                     sources.push(known.source.clone());
                     ReasonCode::SUCCESS
                 }
-                None if source_of_filter(filter).is_none() => ReasonCode::TOPIC_FILTER_INVALID,
+                None if source_of_filter(filter, self.coding).is_none() => {
+                    ReasonCode::TOPIC_FILTER_INVALID
+                }
                 _ => ReasonCode::NO_SUBSCRIPTION_EXISTED,
             });
         }
@@ -274,6 +280,7 @@ impl Subscribing {
             subscription_ids: &[],
             queue_topic: None,
             now: Some(batch.now()),
+            coding: self.coding,
         };
         let mut lost = Lost::NONE;
         if envelope.write(message, &mut out.bytes, &mut lost) {
@@ -317,8 +324,9 @@ impl Subscribing {
 }
 
 /// What the filter leads to and the QoS granted, or why not.
-fn grant(requested: &Requested) -> Result<(Source, u8), ReasonCode> {
-    let source = source_of_filter(&requested.filter).ok_or(ReasonCode::TOPIC_FILTER_INVALID)?;
+fn grant(requested: &Requested, coding: Coding) -> Result<(Source, u8), ReasonCode> {
+    let source =
+        source_of_filter(&requested.filter, coding).ok_or(ReasonCode::TOPIC_FILTER_INVALID)?;
     if matches!(source, Source::Queue(_)) && requested.qos == 0 {
         // Whoever takes from a queue has to settle.
         return Err(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);

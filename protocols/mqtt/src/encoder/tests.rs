@@ -53,6 +53,7 @@ const PLAIN: Envelope<'_> = Envelope {
     subscription_ids: &[],
     queue_topic: None,
     now: None,
+    coding: Coding::Shift,
 };
 
 proptest! {
@@ -89,6 +90,7 @@ proptest! {
             let envelope = Envelope {
                 version, qos, retain: true, packet_id, subscription_ids: &ids, queue_topic: None,
                 now: None,
+    coding: Coding::Shift,
             };
             prop_assert!(envelope.write(&message, &mut out, &mut Lost::default()));
             let mut stream = BytesMut::from(&out[6..]);
@@ -154,7 +156,8 @@ fn the_variant_says_version_and_retain() {
         (Version::V5, true, b"\x31\x05\0\x01a\0x"),
     ] {
         let mut out = Vec::new();
-        let lost = ENCODER.encode(variant(version, keeps_retain), &message, &mut out);
+        let lost =
+            ENCODER.encode(variant(version, keeps_retain, Coding::Shift), &message, &mut out);
         assert_eq!(lost, Lost::NONE);
         assert_eq!(out, packet);
     }
