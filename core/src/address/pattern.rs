@@ -192,5 +192,43 @@ mod tests {
             let split: Vec<&str> = words(&key).collect();
             prop_assert_eq!(pattern.matches(&key), naive(pattern.segments(), &split));
         }
+
+        /// Section 4.7 of MQTT, level by level; STOMP destinations are AMQP's keys.
+        #[test]
+        fn filters_and_keys_match_the_same(
+            filter in "(([a./%]|%2E|%2F|%252E|25|2E|\\*|é){0,3}/|\\+/){0,3}(#|\\+|[a.%*]{0,3})",
+            topic in "([a/.%]|%2E|%2F|%252E|25|2E|\\*|é){1,9}",
+        ) {
+            prop_assume!(!filter.is_empty());
+            let mut levels = topic.split('/');
+            let mut expected = true;
+            for part in filter.split('/') {
+                match (part, levels.next()) {
+                    ("#", _) => {
+                        levels = "".split('/');
+                        levels.next();
+                        break;
+                    }
+                    ("+", Some(_)) => {}
+                    (part, Some(level)) if part == level => {}
+                    _ => {
+                        expected = false;
+                        break;
+                    }
+                }
+            }
+            expected &= levels.next().is_none();
+            let mut key = String::new();
+            words_of_topic(&topic, &mut key);
+            let pattern = Pattern::from_filter(&filter);
+            prop_assert_eq!(pattern.matches(&key), expected, "{} on {}", filter, topic);
+            let split: Vec<&str> = words(&key).collect();
+            prop_assert_eq!(naive(pattern.segments(), &split), expected);
+            // The same list of segments, written as a binding key: `*` and `#` of MQTT are none.
+            let is_plain = |segment: &Segment| !matches!(segment, Segment::Literal(word) if matches!(&**word, "*" | "#"));
+            if pattern.segments().iter().all(is_plain) && !pattern.to_binding_key().is_empty() {
+                prop_assert_eq!(Pattern::from_key(&pattern.to_binding_key()), pattern);
+            }
+        }
     }
 }
