@@ -151,6 +151,7 @@ impl<'a> Batch<'a> {
         // A panic may have left something staged.
         scratch.clear();
         scratch.effects.now = now;
+        scratch.effects.consumer_timeout_ms = broker.limits.consumer_timeout_ms;
         Self { broker, scratch, now, deliveries: 0, alarms: broker.alarms() }
     }
 

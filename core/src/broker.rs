@@ -234,7 +234,7 @@ impl Broker {
     /// once.
     pub fn tick(&self, now: Instant, budget: usize) -> bool {
         self.moves_to(now);
-        let mut effects = Effects::at(now);
+        let mut effects = self.effects_at(now);
         let mut left = self.rule_queues(&mut effects, budget);
         left = self.dead_letter_waiting(&mut effects, left);
         self.finish(&mut effects);

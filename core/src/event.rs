@@ -42,6 +42,13 @@ pub enum Event {
     /// The last alarm is over: the broker takes publishes again. Told to who asked
     /// ([`crate::Batch::watch_alarms`]).
     Calm,
+    /// The broker ends this session: it has not answered a delivery in time.
+    SessionEnded {
+        /// Which one.
+        session: SessionId,
+        /// What the client is told.
+        because: Box<Refusal>,
+    },
     /// Another connection took over this client's session; nothing is left to end.
     TakenOver,
     /// The broker ends this connection (an operator's wish).

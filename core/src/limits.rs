@@ -19,6 +19,9 @@ pub struct Limits {
     pub cached_routes_max: usize,
     /// Bytes that one transaction may hold until its commit.
     pub transaction_bytes_max: usize,
+    /// Milliseconds that a session of AMQP or STOMP may take to answer a delivery, where its queue
+    /// does not say; `None` for as long as it likes. A consumer that hangs gives its messages back.
+    pub consumer_timeout_ms: Option<u64>,
     /// Words in one routing key or binding key.
     pub words_max: usize,
 }
@@ -33,6 +36,7 @@ impl Default for Limits {
             deliveries_per_turn_max: 8192,
             cached_routes_max: 1024,
             transaction_bytes_max: 64 * 1024 * 1024,
+            consumer_timeout_ms: Some(1_800_000),
             words_max: 65_536,
         }
     }

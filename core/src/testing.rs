@@ -76,9 +76,10 @@ impl World {
         self.now.get()
     }
 
-    /// Lets time pass.
+    /// Lets time pass, and the broker do what it does.
     pub fn pass(&self, millis: u64) {
         self.now.set(Instant::from_millis(self.now().as_millis() + millis));
+        while self.broker.tick(self.now(), 1000) {}
     }
 
     /// A client that speaks `protocol` to `adapter`. What it sends arrives in pieces of

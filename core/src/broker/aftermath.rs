@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use super::Broker;
 use crate::queue::{Effects, Queue};
-use crate::{Instant, QueueId};
+use crate::session::SessionShared;
+use crate::{Event, Instant, QueueId, Refusal};
 
 /// Which queues time has something to do with, and when: one entry a queue, none for most.
 pub(super) type Timetable = BTreeMap<(Instant, QueueId), Weak<Queue>>;
@@ -30,7 +31,12 @@ impl Broker {
 
     /// Effects of work that is done now.
     pub(crate) fn effects(&self) -> Effects {
-        Effects::at(self.now())
+        self.effects_at(self.now())
+    }
+
+    /// Effects of work that is done at `now`.
+    pub(crate) fn effects_at(&self, now: Instant) -> Effects {
+        Effects::new(now, self.limits.consumer_timeout_ms)
     }
 
     /// Does what queues left to be done. No lock is held here. What this causes in other queues is
@@ -38,6 +44,9 @@ impl Broker {
     pub(crate) fn follow_up(&self, effects: &mut Effects) {
         if !effects.deaths.is_empty() {
             self.dead_letter(effects);
+        }
+        for (session, millis) in std::mem::take(&mut effects.late) {
+            Self::end_late(&session, millis, effects);
         }
         for queue in std::mem::take(&mut effects.lapsed) {
             self.end_lapsed(&queue, effects);
@@ -48,6 +57,17 @@ impl Broker {
                 timetable.insert((at, queue.id), Arc::downgrade(&queue));
             }
         }
+    }
+
+    /// Tells a session that it has not answered in time; its adapter ends it.
+    fn end_late(session: &SessionShared, millis: u64, effects: &mut Effects) {
+        let channel = session.id().label.max(1);
+        let because = Box::new(Refusal::precondition(format!(
+            "delivery acknowledgement on channel {channel} timed out. Timeout value used: {millis} \
+             ms. This timeout value can be configured, see consumers doc guide to learn more"
+        )));
+        session.outbox().push_event(Event::SessionEnded { session: session.id(), because });
+        effects.touch(session.outbox());
     }
 
     /// Ends a queue that nobody uses, looked at again under the routing lock, which a new consumer
@@ -68,7 +88,7 @@ impl Broker {
 
     /// Looks after the queues whose time has come, within `budget`. Returns what is left of it.
     pub(super) fn look_after_queues(&self, now: Instant, budget: usize) -> usize {
-        let mut effects = Effects::at(now);
+        let mut effects = self.effects_at(now);
         let mut left = budget;
         while left > 0
             && let Some(queue) = self.next_due(now)

@@ -3,7 +3,7 @@
 //! ```text
 //! 0   version, 1
 //! 1   protocol of the publisher: 1 AMQP, 2 MQTT, 3 STOMP
-//! 2   flags: 1 persistent, 2 retain
+//! 2   flags: 1 persistent, 2 retain, 4 properties in the broker's own form
 //! 3   bytes of the exchange's name
 //! 4   bytes of the routing key (2)
 //! 6   bytes of extensions (2), 0 in this version: a reader passes over what it does not know
@@ -17,12 +17,13 @@
 //! Numbers are little-endian.
 
 use super::{Body, Draft, Message};
-use crate::{ConnectionId, Instant, PropertyCodec, Protocol};
+use crate::{ConnectionId, Instant, PropertyCodec, Protocol, neutral_codec};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 24;
 const PERSISTENT: u8 = 1;
 const RETAIN: u8 = 2;
+const NEUTRAL: u8 = 4;
 
 /// What makes messages of bytes, and bytes of messages: the adapters' property codecs, and when the
 /// time of this run began.
@@ -66,8 +67,10 @@ impl Message {
     /// Appends the message as a log keeps it.
     pub fn store(&self, into: &mut Vec<u8>, codecs: Codecs) {
         let head = self.head();
+        let is_neutral = head.codec.wire_protocol().is_none();
+        let flags = [(head.persistent, PERSISTENT), (head.retain, RETAIN), (is_neutral, NEUTRAL)];
         let flags =
-            if head.persistent { PERSISTENT } else { 0 } | if head.retain { RETAIN } else { 0 };
+            flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, bit)| all | bit);
         into.extend_from_slice(&[VERSION, self.protocol() as u8, flags, head.exchange_len]);
         into.extend_from_slice(&head.key_len.to_le_bytes());
         into.extend_from_slice(&0u16.to_le_bytes());
@@ -88,7 +91,10 @@ impl Message {
     pub fn restore(bytes: &[u8], codecs: Codecs) -> Option<Self> {
         let header = bytes.first_chunk::<HEADER_BYTES>()?;
         let [version, protocol, flags, exchange_len, ..] = *header;
-        let codec = *codecs.codecs.get(usize::from(protocol).checked_sub(1)?)?;
+        let mut codec = *codecs.codecs.get(usize::from(protocol).checked_sub(1)?)?;
+        if flags & NEUTRAL != 0 {
+            codec = neutral_codec(codec.protocol());
+        }
         if version != VERSION {
             return None;
         }
@@ -122,6 +128,32 @@ impl Message {
 mod tests {
     use super::*;
     use crate::testing::OpaqueCodec;
+
+    #[test]
+    fn what_the_broker_wrote_comes_back_as_such() {
+        let codecs = Protocol::ALL.map(|protocol| &*Box::leak(Box::new(OpaqueCodec(protocol))));
+        let codecs = Codecs::new(codecs.map(|codec| codec as &'static dyn PropertyCodec), 0);
+        let properties = crate::Properties { app_id: Some("a".into()), ..Default::default() };
+        let mut wire = Vec::new();
+        crate::properties::encode_neutral(&properties, &mut wire);
+        let draft = Draft {
+            exchange: "",
+            routing_key: "q",
+            codec: neutral_codec(Protocol::Mqtt),
+            properties: &wire,
+            body: Body::Borrowed(b"b"),
+            persistent: true,
+            mandatory: false,
+            expires_at: None,
+            priority: 0,
+            retain: false,
+        };
+        let mut stored = Vec::new();
+        Message::new(draft, ConnectionId(5), &mut Vec::new()).store(&mut stored, codecs);
+        let restored = Message::restore(&stored, codecs).unwrap();
+        assert_eq!((restored.protocol(), restored.wire(Protocol::Mqtt)), (Protocol::Mqtt, None));
+        assert_eq!(*restored.properties(), properties);
+    }
 
     #[test]
     fn what_is_stored_comes_back() {

@@ -7,7 +7,7 @@ use super::death::{Death, Reason};
 use super::state::State;
 use super::{Effects, Overflow, Queue};
 use crate::log::Position;
-use crate::{Instant, Message};
+use crate::{Instant, Message, Protocol};
 
 /// Messages that leave in one go under the lock; the rest waits for the next tick.
 const SLICE: usize = 1024;
@@ -101,13 +101,54 @@ impl State {
             effects.lapsed.push(queue.clone());
             return;
         }
+        if self.answers_due_at <= effects.now {
+            self.look_for_answers(effects);
+        }
         let is_too_long = self.is_too_long().then_some(effects.now);
-        let wishes = [self.ready.next_expiry(), self.lapses_at(), is_too_long];
+        let answers = Some(self.answers_due_at);
+        let wishes = [self.ready.next_expiry(), self.lapses_at(), is_too_long, answers];
         let next = wishes.into_iter().flatten().min().unwrap_or(Instant::NEVER);
         if next < self.wakes_at {
             self.wakes_at = next;
             effects.wakes.push((queue.clone(), next));
         }
+    }
+
+    /// The taker at `place` owes an answer, as the first here. MQTT knows no such limit.
+    #[cold]
+    pub(super) fn expect_answer(&mut self, place: u32, effects: &Effects) {
+        let millis = self.args.consumer_timeout_ms.or(effects.consumer_timeout_ms);
+        let taker = self.takers[place as usize].as_ref();
+        if let Some(millis) = millis
+            && taker.is_some_and(|taker| taker.protocol() != Protocol::Mqtt)
+        {
+            self.answers_due_at = effects.now.after_millis(millis);
+            self.needs_care = true;
+        }
+    }
+
+    /// Ends the sessions that owe answers for too long, and finds out when the next is due: all
+    /// that is unsettled is looked at, once in the time that an answer may take.
+    fn look_for_answers(&mut self, effects: &mut Effects) {
+        self.answers_due_at = Instant::NEVER;
+        let Some(millis) = self.args.consumer_timeout_ms.or(effects.consumer_timeout_ms) else {
+            return;
+        };
+        let mut late: Vec<u32> = Vec::new();
+        for (since, entry) in self.unsettled.by_time() {
+            let taker = self.takers[entry.taker as usize].as_ref();
+            if taker.is_none_or(|taker| taker.protocol() == Protocol::Mqtt) {
+                continue;
+            }
+            let due = since.after_millis(millis);
+            if due > effects.now {
+                self.answers_due_at = self.answers_due_at.min(due);
+            } else if !late.contains(&entry.taker) {
+                late.push(entry.taker);
+            }
+        }
+        let sessions = late.into_iter().filter_map(|place| self.takers[place as usize].as_ref());
+        effects.late.extend(sessions.map(|taker| (taker.session.clone(), millis)));
     }
 
     fn is_too_long(&self) -> bool {

@@ -146,7 +146,7 @@ impl State {
             (DeliveryId::SETTLED, 0)
         } else {
             effects.counters.of(protocol).delivered += 1;
-            self.keep(&entry, &message, expires_at, place)
+            self.keep(&entry, &message, expires_at, place, effects)
         };
         effects.counters.of(protocol).redelivered += u64::from(redelivered);
         let delivery_count = self.args.tells_deliveries().then_some(entry.attempts);

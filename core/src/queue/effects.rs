@@ -26,6 +26,10 @@ pub(crate) struct Effects {
     pub(crate) wakes: Vec<(Arc<Queue>, Instant)>,
     /// Queues that nobody used for as long as they say.
     pub(crate) lapsed: Vec<Arc<Queue>>,
+    /// Sessions that have not answered a delivery for so many milliseconds.
+    pub(crate) late: Vec<(Arc<SessionShared>, u64)>,
+    /// How long a session may take to answer, in milliseconds, where a queue does not say.
+    pub(crate) consumer_timeout_ms: Option<u64>,
     /// The time.
     pub(crate) now: Instant,
     /// What happened.
@@ -34,9 +38,10 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// None yet.
-    pub(crate) fn at(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, consumer_timeout_ms: Option<u64>) -> Self {
         let mut effects = Self::default();
         effects.now = now;
+        effects.consumer_timeout_ms = consumer_timeout_ms;
         effects
     }
 

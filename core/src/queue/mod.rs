@@ -98,6 +98,9 @@ impl Queue {
             return;
         }
         self.can_refuse.store(args.can_refuse(), Ordering::Relaxed);
+        if state.args.consumer_timeout_ms != args.consumer_timeout_ms {
+            state.answers_due_at = effects.now;
+        }
         state.args = Arc::new(args);
         state.needs_care = true;
         state.dispatch(self, effects);

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(super) reserved: u64,
     /// Bytes of their bodies.
     pub(super) reserved_bytes: u64,
+    /// When to look for deliveries that nobody answered; [`Instant::NEVER`] for not at all.
+    pub(super) answers_due_at: Instant,
     /// When the broker looks after it next; [`Instant::NEVER`] for not at all.
     pub(crate) wakes_at: Instant,
     /// See [`super::Declaration::window_max`].
@@ -132,6 +134,7 @@ impl State {
             dead: Vec::new(),
             dying: BTreeMap::new(),
             unused_since: Instant::NEVER,
+            answers_due_at: Instant::NEVER,
             reserved: 0,
             reserved_bytes: 0,
             wakes_at: Instant::NEVER,
@@ -401,7 +404,7 @@ impl State {
         let delivery = if let Some(queue_index) = queue_index {
             let place = self.getter(session, queue_index);
             session.took_one();
-            self.keep(&entry, &message, expires_at, place)
+            self.keep(&entry, &message, expires_at, place, effects)
         } else {
             if let Some(position) = entry.position {
                 effects.settle(self.id, position, 1);
@@ -451,12 +454,13 @@ impl State {
         message: &Message,
         expires_at: Option<Instant>,
         place: u32,
+        effects: &Effects,
     ) -> (u32, u32) {
         if let Some(taker) = self.takers[place as usize].as_mut() {
             taker.unsettled += 1;
         }
         let is_readable = self.window_max.is_some() && entry.position.is_some();
-        let (slot, generation) = self.unsettled.insert(Unsettled {
+        let kept = Unsettled {
             arrival: entry.arrival,
             position: entry.position,
             message: (!is_readable).then(|| message.clone()),
@@ -464,7 +468,11 @@ impl State {
             attempts: entry.attempts,
             priority: entry.priority,
             retained: entry.retained,
-        });
+        };
+        let (slot, generation) = self.unsettled.insert(kept, effects.now);
+        if self.answers_due_at == Instant::NEVER {
+            self.expect_answer(place, effects);
+        }
         self.ready.hold_expiry(slot, expires_at);
         (slot, generation)
     }

@@ -2,8 +2,8 @@
 //! and a consumer that never answers pins nothing but its own entries.
 
 use super::lane::Arrival;
-use crate::Message;
 use crate::log::Position;
+use crate::{Instant, Message};
 
 /// One unsettled delivery: at most 32 bytes (architecture, section 3), because a million of them
 /// may wait on one channel.
@@ -25,6 +25,8 @@ const _: () = assert!(size_of::<Unsettled>() <= 32, "an unsettled entry is at mo
 #[derive(Debug)]
 struct Slot {
     generation: u32,
+    /// When it was delivered, in [`Slab::TICK_MS`].
+    since: u32,
     entry: Option<Unsettled>,
 }
 
@@ -37,21 +39,26 @@ pub(super) struct Slab {
 }
 
 impl Slab {
+    /// How finely it is known when something was delivered, in milliseconds.
+    const TICK_MS: u64 = 256;
+
     /// How many wait.
     pub(super) const fn len(&self) -> usize {
         self.count
     }
 
     /// Keeps `entry`; returns its place and which use of that place it is.
-    pub(super) fn insert(&mut self, entry: Unsettled) -> (u32, u32) {
+    pub(super) fn insert(&mut self, entry: Unsettled, now: Instant) -> (u32, u32) {
         self.count += 1;
+        let since = u32::try_from(now.as_millis() / Self::TICK_MS).unwrap_or(u32::MAX);
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.entry = Some(entry);
+            slot.since = since;
             return (index, slot.generation);
         }
         let index = u32::try_from(self.slots.len()).expect("unsettled deliveries are capped");
-        self.slots.push(Slot { generation: 0, entry: Some(entry) });
+        self.slots.push(Slot { generation: 0, since, entry: Some(entry) });
         (index, 0)
     }
 
@@ -88,6 +95,14 @@ impl Slab {
         self.count = 0;
         self.free.clear();
         std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.entry).collect()
+    }
+
+    /// Everything that waits, with the time of its delivery, a tick late at most.
+    pub(super) fn by_time(&self) -> impl Iterator<Item = (Instant, &Unsettled)> {
+        self.slots.iter().filter_map(|slot| {
+            let since = Instant::from_millis((u64::from(slot.since) + 1) * Self::TICK_MS);
+            slot.entry.as_ref().map(|entry| (since, entry))
+        })
     }
 
     /// Everything that waits.

@@ -150,3 +150,37 @@ fn a_tick_does_what_its_budget_allows() {
     assert!(ticks >= 3, "{ticks}");
     assert_eq!(peer.ready("q"), 0);
 }
+
+#[test]
+fn who_does_not_answer_in_time_is_ended() {
+    let limits = trivium_core::Limits { consumer_timeout_ms: Some(60_000), ..Default::default() };
+    let broker = Broker::ephemeral(limits, 1);
+    let mut peer = Peer::new(&broker);
+    peer.queue_with("own", &[("x-consumer-timeout", millis(10_000))]).unwrap();
+    peer.queue_with("default", &[]).unwrap();
+    let consume = |queue: &str| Consume { queue: queue.into(), ..Consume::default() };
+    let (mut quick, mut slow) = (Peer::new(&broker), Peer::new(&broker));
+    quick.consume(consume("own"));
+    peer.publish("", "own", "0");
+    let first = quick.deliveries().remove(0);
+    quick.batch(|batch, session| batch.settle(session, first.delivery, Outcome::Accepted));
+    slow.consume(consume("default"));
+    peer.publish("", "default", "1");
+    assert_eq!(slow.bodies(), ["1"]);
+    broker.tick(at(59_000), 1000);
+    assert!(quick.fetch().0.is_empty() && slow.fetch().0.is_empty());
+    broker.tick(at(61_000), 1000);
+    let events = slow.fetch().0;
+    let [trivium_core::Event::SessionEnded { because, .. }] = &events[..] else {
+        panic!("unexpected {events:?}")
+    };
+    let text = "delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms. This \
+                timeout value can be configured, see consumers doc guide to learn more";
+    assert_eq!(because.to_string(), text);
+    peer.now = at(61_000);
+    quick.now = peer.now;
+    peer.publish("", "own", "2");
+    assert_eq!(quick.bodies(), ["2"]);
+    broker.tick(at(72_000), 1000);
+    assert!(matches!(quick.fetch().0[..], [trivium_core::Event::SessionEnded { .. }]));
+}

@@ -136,7 +136,8 @@ impl Channel {
         if !no_ack {
             self.unsettled.push(self.delivery_tag, got.delivery);
         }
-        let target = Target { channel: self.number, frame_bytes_max };
+        let delivery_count = got.delivery_count;
+        let target = Target { channel: self.number, frame_bytes_max, delivery_count };
         let (tag, remaining) = (self.delivery_tag, got.remaining);
         let lost = deliver::get_ok(out, target, tag, got.redelivered, remaining, &got.message);
         batch.note_lost(&got.message, Protocol::Amqp, lost);

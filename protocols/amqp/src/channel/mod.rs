@@ -200,7 +200,11 @@ impl Channel {
         }
         deliver::deliver(
             out,
-            Target { channel: self.number, frame_bytes_max },
+            Target {
+                channel: self.number,
+                frame_bytes_max,
+                delivery_count: delivery.delivery_count,
+            },
             &consumer.tag,
             self.delivery_tag,
             delivery.redelivered,
@@ -233,7 +237,11 @@ impl Channel {
         frame_bytes_max: usize,
         out: &mut Transmit,
     ) -> Lost {
-        deliver::unroutable(out, Target { channel: self.number, frame_bytes_max }, message)
+        deliver::unroutable(
+            out,
+            Target { channel: self.number, frame_bytes_max, delivery_count: None },
+            message,
+        )
     }
 
     /// The queue under a consumer is gone. Returns the consumer's tag.

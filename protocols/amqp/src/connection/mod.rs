@@ -231,6 +231,11 @@ impl Connection {
                 }
             }
             Event::Calm => self.on_calm(),
+            Event::SessionEnded { session, because } => {
+                if self.channels.by_session(session).is_some() {
+                    self.fail(session.label, &Fault::of(&because, MethodId::NONE));
+                }
+            }
             Event::TakenOver => self.end(&Refusal::TakenOver),
             Event::Closed { because } => self.end(&because),
         }

@@ -4,7 +4,7 @@
 use trivium_core::{Field, Lost, Message, Protocol, Transmit};
 
 use crate::frame::{BODY, END, HEAD_BYTES, HEADER, METHOD, OVERHEAD_BYTES};
-use crate::properties::PropertyList;
+use crate::properties::{Property, PropertyList};
 use crate::translate;
 
 /// Class, weight and body size in front of the property list.
@@ -19,7 +19,12 @@ pub(crate) struct Target {
     pub(crate) channel: u16,
     /// As negotiated, head and end included.
     pub(crate) frame_bytes_max: usize,
+    /// What [`DELIVERY_COUNT`] says, for messages of queues that count.
+    pub(crate) delivery_count: Option<u16>,
 }
+
+/// The header that says how often a message was put back (quorum queues).
+const DELIVERY_COUNT: &[u8] = b"\x10x-delivery-countl";
 
 /// Appends `basic.deliver` with its content. `tag` is at most 255 octets.
 pub(crate) fn deliver(
@@ -103,6 +108,9 @@ fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
         let long_key = is_cut.then(|| message.routing_key());
         lost = translate::write(message.properties(), long_key, &mut out.bytes);
     }
+    if let Some(count) = target.delivery_count {
+        add_delivery_count(&mut out.bytes, list_start, count);
+    }
     if CONTENT_HEAD_BYTES + out.bytes.len() - list_start > payload_max {
         lost.note(Field::Header);
         lost.unless(message.routing_key_bytes().len() <= KEY_BYTES_MAX, Field::Address);
@@ -119,6 +127,15 @@ fn content(out: &mut Transmit, target: Target, message: &Message) -> Lost {
         out.end_frame();
     }
     lost
+}
+
+#[cold]
+fn add_delivery_count(bytes: &mut Vec<u8>, list_start: usize, count: u16) {
+    let list = bytes.split_off(list_start);
+    let Ok(list) = PropertyList::split(&list) else { return bytes.extend_from_slice(&[0; 2]) };
+    let known = list.value(Property::Headers).unwrap_or_default();
+    let headers = [known, DELIVERY_COUNT, &i64::from(count).to_be_bytes()].concat();
+    list.with_headers(&headers).write(bytes);
 }
 
 /// A content header cannot be split. When the client tuned its frames below the publisher's and

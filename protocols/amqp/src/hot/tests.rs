@@ -138,7 +138,7 @@ proptest! {
         body in body(),
     ) {
         let message = message(exchange.as_str(), routing_key.as_str(), &properties, &body);
-        let target = Target { channel, frame_bytes_max: 4096 };
+        let target = Target { channel, frame_bytes_max: 4096, delivery_count: None };
         let content = content(channel, &properties, &body, 4088);
 
         let mut out = Transmit { marks_frames: true, ..Transmit::default() };

@@ -223,7 +223,9 @@ impl Open {
             }
             Event::Cancelled { .. } => self.is_cancelled = true,
             Event::TakenOver => return Err(Refusal::TakenOver.into()),
-            Event::Closed { because } => return Err(End::Refused(because)),
+            Event::SessionEnded { because, .. } | Event::Closed { because } => {
+                return Err(End::Refused(because));
+            }
             // Nothing is published as mandatory, and nobody asked for the end of an alarm.
             Event::Returned { .. } | Event::Calm => {}
         }

@@ -63,7 +63,9 @@ impl Connection {
                 }
             }
             Event::TakenOver => self.fail(&Failure::from(&Refusal::TakenOver), None),
-            Event::Closed { because } => self.fail(&Failure::from(&*because), None),
+            Event::SessionEnded { because, .. } | Event::Closed { because } => {
+                self.fail(&Failure::from(&*because), None);
+            }
         }
     }
 
