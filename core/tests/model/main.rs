@@ -1,10 +1,12 @@
 //! Random operations against the naive model: nothing is lost, nothing comes twice without
 //! `redelivered`, order holds, what is put back stands where it stood, a confirm waits for the
 //! log. The broker runs on the stepped log with a window of 4 messages and outboxes of 3, so that
-//! paging, reading and stalling happen all the time.
+//! paging, reading and stalling happen all the time. `ending` does the same to a queue with TTL,
+//! bounds, priorities and a dead-letter exchange.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod ending;
 mod naive;
 mod subject;
 
@@ -87,5 +89,18 @@ proptest! {
             subject.apply(&operation);
         }
         subject.settle_down();
+    }
+
+    #[test]
+    fn every_message_ends_once(
+        steps in proptest::collection::vec(ending::step(), 1..90),
+        refuses: bool,
+        quorum: bool,
+    ) {
+        let mut ending = ending::Ending::new(refuses, quorum);
+        for step in steps {
+            ending.apply(&step);
+        }
+        ending.settle_down();
     }
 }

@@ -24,7 +24,7 @@ pub(crate) const QUEUES: usize = 3;
 const OUTBOX_MESSAGES: usize = 3;
 
 #[derive(Debug)]
-struct NoProperties;
+pub(crate) struct NoProperties;
 
 impl PropertyCodec for NoProperties {
     fn protocol(&self) -> Protocol {
