@@ -145,6 +145,18 @@ pub(super) fn delete(
             let vhost = &queue.vhost;
             Err(Refusal::precondition(format!("queue '{name}' in vhost '{vhost}' {why}")))
         };
+        let flags = [(if_unused, "if-unused"), (if_empty, "if-empty")];
+        if state.is_quorum()
+            && let Some((_, flag)) = flags.iter().find(|(is_set, _)| *is_set)
+        {
+            let vhost = &queue.vhost;
+            return Err(Refusal::NotImplemented {
+                reason: format!(
+                    "cannot delete queue '{name}' in vhost '{vhost}'. queue.delete operations with \
+                     {flag} flag set are not supported by quorum queues"
+                ),
+            });
+        }
         if if_unused && state.consumer_count() > 0 {
             return fails("in use");
         }

@@ -330,6 +330,11 @@ impl State {
         self.args.single_active_consumer
     }
 
+    /// Whether it was declared as a quorum queue.
+    pub(crate) fn is_quorum(&self) -> bool {
+        self.args.tells_deliveries()
+    }
+
     /// Whether a consumer has the queue to itself.
     pub(crate) fn has_exclusive_consumer(&self) -> bool {
         let consumers = self.takers.iter().flatten().filter_map(|taker| taker.consumer.as_ref());

@@ -89,6 +89,11 @@ fn a_quorum_queue_must_be_able_to_last() {
         "Cannot declare a server-named queue for type rabbit_quorum_queue"
     );
     declare("q", true, false, false).unwrap();
+    for (if_unused, if_empty, flag) in [(true, false, "if-unused"), (false, true, "if-empty")] {
+        let refused = peer.ask(Request::DeleteQueue { name: "q".into(), if_unused, if_empty });
+        let Err(Refusal::NotImplemented { reason }) = refused else { panic!("{refused:?}") };
+        assert!(reason.ends_with(&format!("{flag} flag set are not supported by quorum queues")));
+    }
 }
 
 #[test]
