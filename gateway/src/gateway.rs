@@ -81,7 +81,7 @@ impl Gateway {
         let shared = Shared::new(
             broker.clone(),
             config.limits,
-            (config.stomp, config.mapping),
+            (config.amqp.clone(), config.stomp, config.mapping),
             control,
             counters.clone(),
         );

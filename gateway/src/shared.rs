@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use trivium_core::{Adapter, Broker, Instant, Protocol};
 
 use crate::clock::Clock;
-use crate::config::{HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
+use crate::config::{Amqp, HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
 use crate::control::Control;
 use crate::telemetry::Counters;
 
@@ -41,7 +41,7 @@ impl Shared {
     pub(crate) fn new(
         broker: Arc<Broker>,
         limits: Limits,
-        habits: (Stomp, Mapping),
+        habits: (Amqp, Stomp, Mapping),
         control: Control,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
@@ -84,13 +84,17 @@ pub(crate) struct Adapters {
 }
 
 impl Adapters {
-    fn new(limits: &Limits, (stomp, mapping): (Stomp, Mapping)) -> Self {
+    fn new(limits: &Limits, (amqp, stomp, mapping): (Amqp, Stomp, Mapping)) -> Self {
         Self {
             amqp: Arc::new(trivium_amqp::Config {
                 frame_bytes_max: limits.frame_bytes_max,
                 channel_max: limits.channels_max,
                 message_bytes_max: limits.message_bytes_max as u64,
                 handshake_timeout: limits.handshake_timeout,
+                product: amqp.product,
+                version: amqp.version,
+                platform: amqp.platform,
+                cluster_name: amqp.cluster_name,
                 ..trivium_amqp::Config::default()
             }),
             mqtt: Arc::new(trivium_mqtt::Config {

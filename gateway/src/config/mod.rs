@@ -8,10 +8,11 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `listeners`, `limits`, `http`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
+//! One file a section: `listeners`, `limits`, `http`, `amqp`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
 //! default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
+mod amqp;
 mod environment;
 mod http;
 mod limits;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use amqp::Amqp;
 pub use environment::unknown_variables;
 pub use http::{HttpRules, RawHttp};
 pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
@@ -58,6 +60,8 @@ pub struct RawConfig {
     pub limits: RawLimits,
     /// `[http]`.
     pub http: RawHttp,
+    /// `[amqp]`.
+    pub amqp: Amqp,
     /// `[stomp]`.
     pub stomp: Stomp,
     /// `[mapping]`.
@@ -92,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may speak to the HTTP door.
     pub http: HttpRules,
+    /// What AMQP clients are told of the broker.
+    pub amqp: Amqp,
     /// Habits of STOMP connections.
     pub stomp: Stomp,
     /// How messages travel between the protocols.
@@ -213,6 +219,7 @@ impl TryFrom<RawConfig> for Config {
             listeners: raw.listeners.try_into()?,
             limits: raw.limits.try_into()?,
             http: raw.http.try_into()?,
+            amqp: raw.amqp.check()?,
             stomp: raw.stomp,
             mapping: raw.mapping,
             log: raw.log.try_into()?,

@@ -52,6 +52,8 @@ fn wrong_lines_are_named_in_one_line() {
         ("data = \"d\"\nephemeral = true", "data = \"d\": excludes ephemeral = true"),
         ("default_user = \"a\"", "default_pass = \"\": must be set together with default_user"),
         ("default_pass = \"a\"", "default_user = \"\": must be set together with default_pass"),
+        ("[amqp]\nversion = \"3.13\"", "amqp.version = \"3.13\": must be three numbers, as 3.13.7"),
+        ("[amqp]\nproduct = \"\"", "amqp.product = \"\": must be 1 to 1024 bytes long"),
         ("[log]\nformat = \"xml\"", "log.format = \"xml\": must be text or json"),
         ("[log]\nfilter = \"a=b=c\"", "log.filter = \"a=b=c\": must be error, warn"),
         ("[http]\nhosts = [\"a:1\"]", "http.hosts = \"a:1\": must be names without"),

@@ -143,8 +143,13 @@ fn shared() -> Arc<Shared> {
     let counters = Arc::<Counters>::default();
     let broker = Broker::ephemeral(config.limits.core, 1);
     let control = Control::new(broker.clone(), config.users, counters.clone());
-    let shared =
-        Shared::new(broker, config.limits, (config.stomp, config.mapping), control, counters);
+    let shared = Shared::new(
+        broker,
+        config.limits,
+        (config.amqp, config.stomp, config.mapping),
+        control,
+        counters,
+    );
     let clock = Arc::downgrade(&shared);
     tokio::spawn(async move {
         while let Some(shared) = clock.upgrade() {

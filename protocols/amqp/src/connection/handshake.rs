@@ -1,20 +1,22 @@
 //! From the protocol header to `connection.open-ok` (section 2.2.4, with RabbitMQ's checks).
 
 use amq_protocol::protocol::{AMQPClass, connection};
-use amq_protocol::types::{AMQPValue, FieldTable, LongString};
 use trivium_core::{Principal, Refusal, Request, Table, Value};
 
 use super::{CLIENT_NAME_BYTES_MAX, Client, Connection, Pending, State};
 use crate::Config;
 use crate::method::{Method, MethodId};
 use crate::reply_code::{Fault, ReplyCode};
-use crate::{method, sasl};
+use crate::{frame, method, sasl, table};
 
 /// What a client says first, and what it is told when it says anything else.
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
 /// The header of 0-9, which clients of 0-9-1 have sent too; RabbitMQ takes it.
 const HEADER_OF_0_9: &[u8; 8] = b"AMQP\x01\x01\0\x09";
+
+/// The header that most clients of 0-8 sent; RabbitMQ 3.x takes it, and answers with that version.
+const HEADER_OF_0_8: &[u8; 8] = b"AMQP\x01\x01\x08\0";
 
 /// In RabbitMQ's order; client suites ask for them by name.
 const CAPABILITIES: [&str; 9] = [
@@ -33,8 +35,13 @@ impl Connection {
     /// Takes the protocol header once all of it is there.
     pub(super) fn take_header(&mut self, input: &[u8]) -> usize {
         let Some(header) = input.first_chunk::<8>() else { return 0 };
-        if header == HEADER || header == HEADER_OF_0_9 {
-            self.write_connection(connection::AMQPMethod::Start(self.start()));
+        let version = match header {
+            HEADER | HEADER_OF_0_9 => Some([0, 9]),
+            HEADER_OF_0_8 => Some([8, 0]),
+            _ => None,
+        };
+        if let Some(version) = version {
+            self.write_start(version);
             self.state = State::AwaitStartOk;
         } else {
             self.out.bytes.extend_from_slice(HEADER);
@@ -44,32 +51,33 @@ impl Connection {
         header.len()
     }
 
-    fn start(&self) -> connection::Start {
-        let mut capabilities = FieldTable::default();
-        for name in CAPABILITIES {
-            capabilities.insert(name.into(), AMQPValue::Boolean(true));
-        }
-        let mut server_properties = FieldTable::default();
-        server_properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
+    /// `connection.start`, by hand: the crate sorts tables, and these have an order.
+    fn write_start(&mut self, version: [u8; 2]) {
+        let can = |name: &str| (name.to_owned(), Value::Bool(true));
+        let capabilities = Value::Table(Table(CAPABILITIES.map(can).to_vec()));
         let config = &self.config;
-        for (name, text) in [
+        let texts = [
             ("cluster_name", &config.cluster_name),
             ("copyright", &config.copyright),
             ("information", &config.information),
             ("platform", &config.platform),
             ("product", &config.product),
             ("version", &config.version),
-        ] {
-            let text = AMQPValue::LongString(LongString::from(text.as_bytes()));
-            server_properties.insert(name.into(), text);
-        }
-        connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties,
-            mechanisms: sasl::MECHANISMS.into(),
-            locales: "en_US".into(),
-        }
+        ]
+        .map(|(name, text)| (name, Value::text(text.as_str())));
+        frame::write(&mut self.out, frame::METHOD, 0, |bytes| {
+            bytes.extend_from_slice(&[0, 10, 0, 10]);
+            bytes.extend_from_slice(&version);
+            let properties = std::iter::once(("capabilities", &capabilities));
+            let properties = properties.chain(texts.iter().map(|(name, text)| (*name, text)));
+            let properties = properties.map(|(name, value)| (name.into(), value));
+            table::encode(properties, bytes);
+            for text in [sasl::MECHANISMS, "en_US"] {
+                let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                bytes.extend_from_slice(&len.to_be_bytes());
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        });
     }
 
     /// A method on channel 0 before `Open`. What is out of order gets no answer.

@@ -17,14 +17,34 @@ fn start(frames: &[AMQPFrame]) -> &connection::Start {
     }
 }
 
+const CAPABILITIES: [&str; 9] = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+];
+
 #[test]
 fn the_server_introduces_itself() {
     both(|world, chunk_len| {
-        for header in [HEADER, b"AMQP\x01\x01\0\x09"] {
+        for (header, version) in
+            [(HEADER, (0, 9)), (b"AMQP\x01\x01\0\x09", (0, 9)), (b"AMQP\x01\x01\x08\0", (8, 0))]
+        {
             let mut dialog = Dialog::new(world, chunk_len);
-            let frames = dialog.send(header);
+            let octets = dialog.client.send(header);
+            let place =
+                |name: &str| octets.windows(name.len()).position(|at| at == name.as_bytes());
+            let places = CAPABILITIES.map(|name| place(name).unwrap());
+            assert!(places.is_sorted(), "in RabbitMQ's order: {places:?}");
+            let frames = crate::dialog::frames(&octets);
             let start = start(&frames);
-            assert_eq!((start.version_major, start.version_minor), (0, 9));
+            assert_eq!((start.version_major, start.version_minor), version);
+            assert_eq!(start.locales.to_string(), "en_US");
             assert_eq!(start.mechanisms.to_string(), "PLAIN AMQPLAIN");
             let properties = start.server_properties.inner();
             let names: Vec<_> = properties.keys().map(ShortString::as_str).collect();
