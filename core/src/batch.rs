@@ -18,7 +18,7 @@ use crate::log::Position;
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::queue::{Effects, Queue, Room, Settlement};
 use crate::retained::keep;
-use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE};
+use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE, TOPIC_REPLY_PREFIX};
 use crate::session::SessionShared;
 use crate::{
     Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
@@ -193,11 +193,12 @@ impl<'a> Batch<'a> {
     pub fn publish_also(
         &mut self,
         session: &mut Session,
-        draft: Draft<'_>,
+        mut draft: Draft<'_>,
         more_keys: &[&str],
         confirm: Confirm,
     ) -> Result<Published, Refusal> {
         check_lengths(&draft)?;
+        point_at_topic(&mut draft);
         if self.alarms.any() {
             return self.refuse(session, draft, confirm);
         }
@@ -454,6 +455,16 @@ impl<'a> Batch<'a> {
             }
             self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
         }
+    }
+}
+
+/// A reply to a topic's reply address is a message of that topic, under its own key.
+fn point_at_topic(draft: &mut Draft<'_>) {
+    if draft.exchange.is_empty()
+        && let Some(key) = draft.routing_key.strip_prefix(TOPIC_REPLY_PREFIX)
+    {
+        draft.exchange = TOPIC_EXCHANGE;
+        draft.routing_key = key;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Batch, Staged, StagedRoute, append, check_lengths, index};
+use super::{Batch, Staged, StagedRoute, append, check_lengths, index, point_at_topic};
 use crate::queue::{Room, Settlement};
 use crate::retained::keep;
 use crate::routing::{RouteCache, TOPIC_EXCHANGE};
@@ -22,10 +22,11 @@ impl Batch<'_> {
         &mut self,
         session: &Session,
         transaction: &mut Transaction,
-        draft: Draft<'_>,
+        mut draft: Draft<'_>,
         more_keys: &[&str],
     ) -> Result<bool, Refusal> {
         check_lengths(&draft)?;
+        point_at_topic(&mut draft);
         self.check_alarms()?;
         let connection = &session.shared.connection;
         let cache = self.scratch.cache.get_or_insert_with(|| {

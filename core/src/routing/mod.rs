@@ -33,6 +33,10 @@ pub(crate) use target::{Subscriber, Target, TargetId};
 /// The exchange that MQTT topics and STOMP `/topic` destinations live in.
 pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
 
+/// A key of the default exchange that begins so is a reply address: the rest is a key of
+/// `amq.topic`, so that responders who know only queues can answer MQTT clients.
+pub(crate) const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
+
 /// Exchanges, queues by name, and the bindings between them.
 #[derive(Debug)]
 pub(crate) struct Routing {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::target::{Subscriber, Target};
-use super::{Exchange, Routing, TOPIC_EXCHANGE};
+use super::{Exchange, Routing};
 use crate::queue::Queue;
 use crate::{Draft, Properties, PropertyCodec, QueueId, Refusal};
 
@@ -30,10 +30,6 @@ pub(crate) struct Route {
     /// It depends on the message's headers: it serves one message only.
     pub(crate) is_for_one: bool,
 }
-
-/// A key of the default exchange that begins so is a reply address: the rest is a key of
-/// `amq.topic`, so that responders who know only queues can answer MQTT clients.
-const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";
 
 /// `$SYS` is the broker's own, `$share` names subscriptions: nobody publishes there.
 fn check_reserved(key: &str) -> Result<(), Refusal> {
@@ -67,19 +63,6 @@ impl<'a> Addressed<'a> {
             wire: draft.properties,
             decoded: OnceCell::new(),
             is_unique: Cell::new(!more_keys.is_empty()),
-        }
-    }
-
-    /// The same message, addressed by `key` alone.
-    fn to_key(&self, key: &'a str) -> Self {
-        Self {
-            exchange: self.exchange,
-            key,
-            more_keys: &[],
-            codec: self.codec,
-            wire: self.wire,
-            decoded: OnceCell::new(),
-            is_unique: Cell::new(false),
         }
     }
 
@@ -135,13 +118,6 @@ impl Route {
     ) -> Result<Self, Refusal> {
         let mut route = Self { version, ..Self::default() };
         if message.exchange.is_empty() {
-            if let Some(key) = message.key.strip_prefix(TOPIC_REPLY_PREFIX) {
-                check_reserved(key)?;
-                let message = message.to_key(key);
-                route.walk(routing, routing.exchange(TOPIC_EXCHANGE)?, &message);
-                route.finish(&message);
-                return Ok(route);
-            }
             route.queues.extend(message.keys().filter_map(|key| routing.queues.get(key).cloned()));
             route.finish(message);
             return Ok(route);

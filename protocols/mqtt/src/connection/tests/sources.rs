@@ -385,3 +385,15 @@ fn a_settlement_by_another_protocol_is_the_same() {
     let read = client.send(b"\x40\x02\0\x01");
     assert_eq!(read, from_queue(V5, "q", 1, "$queue/q", b"", b"3"));
 }
+
+#[test]
+fn a_responder_that_knows_only_queues_answers_to_a_topic() {
+    for qos in [0, 1] {
+        let world = World::new();
+        let mut peer = Peer::new(&world);
+        let mut client = client(&world, V5, "c");
+        client.send(&subscribe(V5, 1, &[("answers/+", qos)], b""));
+        peer.publish("", "amq.topic.reply-to.answers.1", b"42");
+        assert_eq!(client.read(), publish(V5, 0, "answers/1", 0, b"", b"42"));
+    }
+}
