@@ -9,20 +9,19 @@
 mod append;
 mod commit;
 mod fan_out;
+mod publish;
 
 use std::sync::Arc;
 
 use crate::alarm::Alarms;
 use crate::hash::IdMap;
 use crate::log::Position;
-use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
-use crate::queue::{Effects, Queue, Room, Settlement};
-use crate::retained::keep;
-use crate::routing::{Route, RouteCache, TOPIC_EXCHANGE, TOPIC_REPLY_PREFIX};
+use crate::queue::{Effects, Mark, Marking, Queue, Room, Settlement};
+use crate::routing::{Route, RouteCache};
 use crate::session::SessionShared;
 use crate::{
-    Broker, ConsumerId, DeliveryId, Draft, Event, Instant, Lost, Message, Outbox, Protocol,
-    QueueId, Refusal, Session, Ticket, Worker,
+    Broker, ConsumerId, DeliveryId, Event, Instant, Lost, Message, Outbox, Protocol, QueueId,
+    Refusal, Session, Ticket, Worker,
 };
 
 /// Whether a publisher wants to hear that its message is safe.
@@ -98,6 +97,7 @@ struct Work {
     queue: Arc<Queue>,
     pushes: Vec<Push>,
     settlements: Vec<Settlement>,
+    marks: Vec<Marking>,
     /// Each of `pushes` has its room.
     has_reserved: bool,
 }
@@ -168,122 +168,6 @@ impl<'a> Batch<'a> {
         self.deliveries >= self.broker.limits.deliveries_per_turn_max
     }
 
-    /// Stages a publish. Its route is resolved now, so that a missing exchange is known at once;
-    /// everything else happens at the end of the batch. One publish is never split.
-    ///
-    /// # Errors
-    ///
-    /// When the exchange does not exist, is internal, or the session may not write to it, or when
-    /// a part of the draft is longer than [`Draft`] allows. Nothing was staged, no ticket taken.
-    pub fn publish(
-        &mut self,
-        session: &mut Session,
-        draft: Draft<'_>,
-        confirm: Confirm,
-    ) -> Result<Published, Refusal> {
-        self.publish_also(session, draft, &[], confirm)
-    }
-
-    /// As [`Batch::publish`], routed by each of `more_keys`, too (AMQP's CC and BCC). A queue still
-    /// gets one copy.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Batch::publish`].
-    pub fn publish_also(
-        &mut self,
-        session: &mut Session,
-        mut draft: Draft<'_>,
-        more_keys: &[&str],
-        confirm: Confirm,
-    ) -> Result<Published, Refusal> {
-        check_lengths(&draft)?;
-        point_at_topic(&mut draft);
-        if self.alarms.any() {
-            return self.refuse(session, draft, confirm);
-        }
-        let connection = &session.shared.connection;
-        let cache = self.scratch.cache.get_or_insert_with(|| {
-            RouteCache::new(&self.broker.hasher, self.broker.limits.cached_routes_max)
-        });
-        let retain = draft.retain && draft.exchange == TOPIC_EXCHANGE;
-        // Held until it is set: who subscribes meanwhile gets it retained, if not live.
-        let retained = retain.then(|| connection.vhost.retained());
-        let place = connection.vhost.route(cache, &draft, more_keys)?;
-        let route = cache.at(place).ok_or(Refusal::Internal)?;
-        let counts = self.scratch.effects.counters.of(connection.protocol);
-        counts.published += 1;
-        counts.published_bytes += draft.body.as_slice().len() as u64;
-        let routed = !route.is_empty();
-        let ticket = (confirm == Confirm::Wanted).then(|| Ticket(session.last_ticket.0 + 1));
-        session.last_ticket = ticket.unwrap_or(session.last_ticket);
-        counts.published_confirm += u64::from(ticket.is_some());
-        let published = Published { ticket: session.last_ticket, routed };
-        let is_kept = retain || !route.histories.is_empty();
-        if !routed && ticket.is_none() && !draft.mandatory && !is_kept {
-            counts.unroutable_dropped += 1;
-            return Ok(published);
-        }
-        self.deliveries += 1 + route.fan_out();
-        let is_last = |staged: &StagedRoute| Arc::ptr_eq(&staged.route, route);
-        if !self.scratch.routes.last().is_some_and(is_last) {
-            let route = route.clone();
-            self.scratch.routes.push(StagedRoute { route, work: Vec::new() });
-        }
-        let mandatory = draft.mandatory;
-        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
-        if is_kept {
-            keep(&message, retained, &route.histories);
-        }
-        let session = self.scratch.session(&session.shared);
-        let route = index(self.scratch.routes.len() - 1);
-        let (position, taken, refused, refused_count) = (0, 0, Refused::No, 0);
-        self.scratch.staged.push(Staged {
-            message,
-            route,
-            session,
-            ticket,
-            mandatory,
-            position,
-            taken,
-            refused,
-            refused_count,
-        });
-        Ok(published)
-    }
-
-    /// A publish during an alarm: with a confirm it is refused in its turn, else at once.
-    #[cold]
-    fn refuse(
-        &mut self,
-        session: &mut Session,
-        draft: Draft<'_>,
-        confirm: Confirm,
-    ) -> Result<Published, Refusal> {
-        if confirm == Confirm::Unwanted {
-            return self
-                .check_alarms()
-                .map(|()| Published { ticket: session.last_ticket, routed: false });
-        }
-        session.last_ticket = Ticket(session.last_ticket.0 + 1);
-        let ticket = session.last_ticket;
-        let message = Message::new(draft, session.shared.connection.id, &mut self.scratch.copy);
-        let session = self.scratch.session(&session.shared);
-        self.scratch.routes.push(StagedRoute { route: Arc::default(), work: Vec::new() });
-        self.scratch.staged.push(Staged {
-            message,
-            route: index(self.scratch.routes.len() - 1),
-            session,
-            ticket: Some(ticket),
-            mandatory: false,
-            position: 0,
-            taken: 0,
-            refused: Refused::Blocked,
-            refused_count: 0,
-        });
-        Ok(Published { ticket, routed: false })
-    }
-
     /// Stages the answer to one delivery. An answer given before does nothing the second time.
     pub fn settle(&mut self, session: &mut Session, delivery: DeliveryId, outcome: Outcome) {
         if !delivery.is_unsettled() {
@@ -292,6 +176,26 @@ impl<'a> Batch<'a> {
         let Some(queue) = session.queue(delivery.queue) else { return };
         let work = self.scratch.work(queue);
         self.scratch.work[work as usize].settlements.push(Settlement::new(delivery, outcome));
+    }
+
+    /// Notes for a later connection of the session that its client is sent this delivery under the
+    /// packet identifier `label`; `released` once only PUBREL and PUBCOMP are left of it. To be
+    /// staged in the batch in which the packet is written.
+    pub fn mark(
+        &mut self,
+        session: &mut Session,
+        delivery: DeliveryId,
+        label: u16,
+        released: bool,
+    ) {
+        let Some(queue) = session.queue(delivery.queue) else { return };
+        if !queue.is_session {
+            // What others may get next is nothing that this client goes on with.
+            return;
+        }
+        let work = self.scratch.work(queue);
+        let marking = Marking::new(delivery, Mark { label, released });
+        self.scratch.work[work as usize].marks.push(marking);
     }
 
     /// Grants a consumer its credit, once its consume-ok, SUBACK or RECEIPT is written. Harmless
@@ -458,31 +362,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A reply to a topic's reply address is a message of that topic, under its own key.
-fn point_at_topic(draft: &mut Draft<'_>) {
-    if draft.exchange.is_empty()
-        && let Some(key) = draft.routing_key.strip_prefix(TOPIC_REPLY_PREFIX)
-    {
-        draft.exchange = TOPIC_EXCHANGE;
-        draft.routing_key = key;
-    }
-}
-
-/// What a message cannot hold.
-fn check_lengths(draft: &Draft<'_>) -> Result<(), Refusal> {
-    let too_long = |what, limit| Err(Refusal::LimitReached { what, limit });
-    if draft.routing_key.len() > KEY_BYTES_MAX {
-        return too_long("routing key bytes", KEY_BYTES_MAX as u64);
-    }
-    if draft.exchange.len() > EXCHANGE_BYTES_MAX {
-        return too_long("exchange name bytes", EXCHANGE_BYTES_MAX as u64);
-    }
-    if draft.properties.len() > PROPERTIES_BYTES_MAX {
-        return too_long("property bytes", PROPERTIES_BYTES_MAX as u64);
-    }
-    Ok(())
-}
-
 /// Settles, pushes and dispatches under one lock of the queue. False when it was left to the
 /// caller to dispatch, after [`Effects::serve_room`].
 fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
@@ -493,6 +372,9 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
         return true;
     };
     let had_room = effects.has_room();
+    for marking in &work.marks {
+        state.mark(*marking);
+    }
     for settlement in &work.settlements {
         state.settle(*settlement, effects);
     }
@@ -563,10 +445,11 @@ impl Scratch {
             return *known;
         }
         let (pushes, settlements) = self.spare.pop().unwrap_or_default();
-        let has_reserved = false;
-        self.work.push(Work { queue: queue.clone(), pushes, settlements, has_reserved });
+        let id = queue.id;
+        let (queue, marks, has_reserved) = (queue.clone(), Vec::new(), false);
+        self.work.push(Work { queue, pushes, settlements, marks, has_reserved });
         let at = index(self.work.len() - 1);
-        self.work_of.insert(queue.id, at);
+        self.work_of.insert(id, at);
         at
     }
 

@@ -22,7 +22,7 @@ use crate::hash::NameMap;
 use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
 use crate::loss::{Loss, SharedLosses};
 use crate::queue::{Death, Effects, Garbage, Queue};
-use crate::session::SessionShared;
+use crate::session::{Due, LateMessage, SessionShared};
 use crate::vhost::Vhost;
 use crate::{
     Batch, Connection, ConnectionId, Event, Instant, Limits, Message, Outbox, Principal, Protocol,
@@ -239,6 +239,7 @@ impl Broker {
         left = self.dead_letter_waiting(&mut effects, left);
         self.finish(&mut effects);
         left = self.look_after_queues(now, left);
+        left = self.look_after_clients(now, left);
         while left > 0 {
             let Some(mut garbage) = self.garbage().pop() else { return false };
             left = left.saturating_sub(garbage.drop_some(left));
@@ -247,6 +248,52 @@ impl Broker {
             }
         }
         true
+    }
+
+    /// Ends MQTT sessions that have expired and publishes wills that are due, at most `budget` of
+    /// them. Returns what is left of it.
+    fn look_after_clients(&self, now: Instant, budget: usize) -> usize {
+        let vhosts: Vec<_> = {
+            let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
+            vhosts.values().cloned().collect()
+        };
+        let mut effects = self.effects_at(now);
+        let mut late = Vec::new();
+        let mut left = budget;
+        for vhost in vhosts {
+            let mut clients = vhost.clients();
+            while left > 0
+                && let Some(due) = clients.next_due(now)
+            {
+                left -= 1;
+                late.extend(match due {
+                    Due::Ends(client) => self.end_away(&vhost, *client, &mut effects),
+                    Due::Publishes(message) => Some(message),
+                });
+            }
+        }
+        self.finish(&mut effects);
+        self.publish_late(late, now);
+        left
+    }
+
+    /// Publishes what was left for later. No lock is held here.
+    pub(crate) fn publish_late(
+        &self,
+        late: impl IntoIterator<Item = Box<LateMessage>>,
+        now: Instant,
+    ) {
+        let mut late = late.into_iter().peekable();
+        if late.peek().is_none() {
+            return;
+        }
+        let mut worker = Worker::default();
+        let mut batch = self.batch(&mut worker, now);
+        for message in late {
+            // Nobody is left who could be told that it was refused.
+            drop(batch.publish_late(&message));
+        }
+        batch.end();
     }
 
     /// Numbers for metrics. Locks each queue once.
@@ -424,7 +471,7 @@ impl Broker {
     /// Ends a session: detaches its consumers, puts back what it has not settled.
     pub(crate) fn end_session(&self, session: &Arc<SessionShared>, effects: &mut Effects) {
         let vhost = &session.connection.vhost;
-        self.end_client(session, effects);
+        self.leave_client(session, effects);
         let queues = {
             let mut contents = session.contents();
             contents.consumers.clear();

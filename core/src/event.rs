@@ -7,6 +7,15 @@ use crate::{ConsumerId, DeliveryId, Message, Refusal, SessionId, Ticket};
 pub enum Event {
     /// A message for a consumer.
     Delivery(Delivery),
+    /// The client of a resumed MQTT session has this message already: only PUBREL is owed.
+    Released {
+        /// Whose delivery.
+        session: SessionId,
+        /// To settle it.
+        delivery: DeliveryId,
+        /// Its packet identifier.
+        label: u16,
+    },
     /// Every publish of the session up to and with `through`, but those refused, is as safe as
     /// its queues promise (C-2).
     Confirmed {
@@ -75,4 +84,7 @@ pub struct Delivery {
     pub delivery_count: Option<u16>,
     /// It was the retained message of its address when the subscription was made.
     pub retained: bool,
+    /// The packet identifier under which an MQTT client was sent it over an earlier connection of
+    /// its session; 0 for none.
+    pub label: u16,
 }

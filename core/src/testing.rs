@@ -287,6 +287,12 @@ impl<A: Adapter> Client<'_, A> {
     }
 }
 
+/// An id of a delivery that nobody made, for adapters' tables.
+#[must_use]
+pub fn delivery(slot: u32) -> crate::DeliveryId {
+    crate::DeliveryId { queue: 0, slot, generation: 0 }
+}
+
 fn login(credentials: &Credentials) -> Answer {
     let is_guest = match &credentials.user {
         None => true,

@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::address::Pattern;
-use crate::hash::NameMap;
 use crate::policy::Policies;
 use crate::retained::{Changes, Retained};
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
-use crate::session::SessionShared;
+use crate::session::Clients;
 use crate::{Draft, Instant, Message, Refusal};
 
 /// One virtual host.
@@ -27,8 +26,8 @@ pub(crate) struct Vhost {
     retained: Mutex<Retained>,
     /// Guards what operators say of queues and exchanges. A leaf.
     policies: Mutex<Policies>,
-    /// Guards who holds which client identifier. A leaf.
-    clients: Mutex<NameMap<Arc<str>, Arc<SessionShared>>>,
+    /// Guards who holds which client identifier. The very first lock: a takeover is one step.
+    clients: Mutex<Clients>,
 }
 
 impl Vhost {
@@ -41,7 +40,7 @@ impl Vhost {
             version: AtomicU64::new(1),
             retained: Mutex::default(),
             policies: Mutex::default(),
-            clients: Mutex::new(NameMap::with_hasher(hasher.clone())),
+            clients: Mutex::new(Clients::new(hasher.clone())),
         })
     }
 
@@ -107,7 +106,7 @@ impl Vhost {
     }
 
     /// The MQTT clients.
-    pub(crate) fn clients(&self) -> MutexGuard<'_, NameMap<Arc<str>, Arc<SessionShared>>> {
+    pub(crate) fn clients(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

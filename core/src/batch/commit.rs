@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Batch, Staged, StagedRoute, append, check_lengths, index, point_at_topic};
+use super::publish::{check_lengths, point_at_topic};
+use super::{Batch, Staged, StagedRoute, append, index};
 use crate::queue::{Room, Settlement};
 use crate::retained::keep;
 use crate::routing::{RouteCache, TOPIC_EXCHANGE};

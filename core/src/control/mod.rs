@@ -11,6 +11,7 @@ mod exchange;
 mod queue;
 mod share;
 mod snapshot;
+mod subscribe;
 mod transaction;
 mod validate;
 
@@ -135,8 +136,8 @@ pub enum Request {
         client_id: String,
         /// End an earlier session of that name first.
         clean_start: bool,
-        /// The session ends with its connection.
-        ends_with_connection: bool,
+        /// Seconds that the session outlives its connection; 0 for not at all, `u32::MAX` for ever.
+        expiry_s: u32,
         /// Deliveries that may be unsettled at once (Receive Maximum), at least 1.
         unsettled_max: u16,
     },
@@ -270,6 +271,12 @@ pub enum Source {
 /// One subscription of an MQTT session.
 #[derive(Clone, Debug)]
 pub struct Subscription {
+    /// What the client calls it.
+    pub name: String,
+    /// Subscription Identifier.
+    pub id: Option<u32>,
+    /// Keep the retain flag as published.
+    pub retain_as_published: bool,
     /// What is subscribed to.
     pub source: Source,
     /// The highest QoS that deliveries may have.
@@ -282,6 +289,20 @@ pub struct Subscription {
     pub no_local: bool,
     /// Deliver the retained messages that match, now; for filters.
     pub retained: bool,
+}
+
+/// What a client finds of its session (MQTT 5, section 4.1).
+#[derive(Debug, Default)]
+pub struct Resumed {
+    /// Its subscriptions, to be asked for again: what depends on the connection ended with it.
+    /// Nothing that they keep is lost in between.
+    pub subscriptions: Vec<Subscription>,
+    /// The consumer of the session's queue, if there is one.
+    pub consumer: Option<ConsumerId>,
+    /// Packet identifiers of deliveries that will be repeated under them.
+    pub labels: Vec<u16>,
+    /// Packet identifiers of QoS 2 publishes that the client has not released.
+    pub received: Vec<u16>,
 }
 
 /// What became of one [`Subscription`].
@@ -326,8 +347,8 @@ pub enum Response {
     SessionOpened {
         /// The client identifier, made or given.
         client_id: String,
-        /// An earlier session was resumed.
-        present: bool,
+        /// What is there of an earlier session, if there was one.
+        resumed: Option<Box<Resumed>>,
     },
     /// What became of each subscription of [`Request::Subscribe`], in its order.
     Subscribed(Vec<Result<Granted, Refusal>>),
@@ -425,11 +446,12 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         Request::PurgeQueue { name } => queue::purge(session, &name),
         Request::Consume(consume) => consumer::consume(session, &consume),
         Request::Cancel { consumer } => Ok(consumer::cancel(session, consumer)),
-        Request::OpenSession { client_id, unsettled_max, .. } => {
-            Ok(client::open(session, &client_id, unsettled_max))
+        Request::OpenSession { client_id, clean_start, expiry_s, unsettled_max } => {
+            session.limit(u32::from(unsettled_max));
+            Ok(client::open(session, &client_id, clean_start, expiry_s))
         }
-        Request::Subscribe(subscriptions) => client::subscribe(session, subscriptions),
-        Request::Unsubscribe(sources) => client::unsubscribe(session, &sources),
+        Request::Subscribe(subscriptions) => subscribe::subscribe(session, subscriptions),
+        Request::Unsubscribe(sources) => subscribe::unsubscribe(session, &sources),
         Request::Login(_)
         | Request::Open { .. }
         | Request::Get { .. }

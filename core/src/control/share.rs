@@ -8,6 +8,7 @@ use super::Consume;
 use crate::address::{Pattern, Segment, words_of_topic};
 use crate::queue::{Declaration, Effects, Queue};
 use crate::session::SessionShared;
+use crate::vhost::Vhost;
 use crate::{Broker, ConsumerId, QueueId, Refusal};
 
 /// Bytes in a queue's name (a short string of AMQP).
@@ -74,7 +75,7 @@ pub(super) fn join(
     let attached = super::consumer::attach(session, &queue, &Consume::default());
     if attached.is_err() {
         let mut effects = connection.broker.effects();
-        connection.broker.leave(session, group, pattern, &mut effects);
+        connection.broker.leave(&connection.vhost, group, pattern, &mut effects);
         connection.broker.finish(&mut effects);
     }
     attached
@@ -84,13 +85,13 @@ impl Broker {
     /// Leaves a group; its queue ends when nobody is left in it.
     pub(super) fn leave(
         &self,
-        session: &SessionShared,
+        vhost: &Vhost,
         group: &str,
         pattern: &Pattern,
         effects: &mut Effects,
     ) {
         let name = queue_name(group, pattern);
-        let ended = session.connection.vhost.change_routing(|routing| routing.leave(&name));
+        let ended = vhost.change_routing(|routing| routing.leave(&name));
         if let Some(queue) = ended {
             self.end_queue(&queue, effects);
         }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::death::Reason;
+use super::lane::Arrival;
+use super::mark::Mark;
 use super::ready::Front;
 use super::state::State;
 use super::{Effects, Queue};
@@ -24,6 +26,7 @@ struct Handed {
     redelivered: bool,
     delivery_count: Option<u16>,
     retained: bool,
+    mark: Mark,
 }
 
 impl State {
@@ -150,9 +153,18 @@ impl State {
         };
         effects.counters.of(protocol).redelivered += u64::from(redelivered);
         let delivery_count = self.args.tells_deliveries().then_some(entry.attempts);
-        let retained = entry.retained;
-        let delivery = Handed { slot, generation, message, redelivered, delivery_count, retained };
-        self.hand(place, delivery, bytes);
+        let (retained, mark) = (entry.retained, self.mark_of(entry.arrival));
+        let handed =
+            Handed { slot, generation, message, redelivered, delivery_count, retained, mark };
+        self.hand(place, handed, bytes);
+    }
+
+    /// What the client of a resumed session knows of a message.
+    fn mark_of(&self, arrival: Arrival) -> Mark {
+        if self.marks.is_empty() {
+            return Mark::default();
+        }
+        self.marks.get(&arrival).copied().unwrap_or_default()
     }
 
     /// Whether the oldest message that needs no acknowledgement goes next: in its turn, or at once
@@ -183,13 +195,16 @@ impl State {
         let bytes = message.cost_bytes();
         let (slot, retained) = (DeliveryId::SETTLED, entry.retained);
         let (generation, redelivered, delivery_count) = (0, false, None);
-        let delivery = Handed { slot, generation, message, redelivered, delivery_count, retained };
-        self.hand(place, delivery, bytes);
+        let mark = Mark::default();
+        let handed =
+            Handed { slot, generation, message, redelivered, delivery_count, retained, mark };
+        self.hand(place, handed, bytes);
     }
 
     /// Puts a delivery among those that the taker's outbox gets at the end of the dispatch.
     fn hand(&mut self, place: u32, handed: Handed, bytes: usize) {
-        let Handed { slot, generation, message, redelivered, delivery_count, retained } = handed;
+        let Handed { slot, generation, message, redelivered, delivery_count, retained, mark } =
+            handed;
         let Some(taker) = self.takers[place as usize].as_mut() else { return };
         let queue = taker.queue_index;
         let session = taker.session.id();
@@ -197,15 +212,21 @@ impl State {
         if consumer.pending.is_empty() {
             self.served.push(place);
         }
-        consumer.pending.push(Event::Delivery(Delivery {
-            session,
-            consumer: consumer.id,
-            delivery: DeliveryId { queue, slot, generation },
-            message,
-            redelivered,
-            delivery_count,
-            retained,
-        }));
+        let delivery = DeliveryId { queue, slot, generation };
+        consumer.pending.push(if mark.released {
+            Event::Released { session, delivery, label: mark.label }
+        } else {
+            Event::Delivery(Delivery {
+                session,
+                consumer: consumer.id,
+                delivery,
+                message,
+                redelivered,
+                delivery_count,
+                retained,
+                label: mark.label,
+            })
+        });
         consumer.pending_bytes += Outbox::delivery_cost(bytes);
         // Its outbox is asked once a message, without its lock; a full one is waited for in flush.
         if !taker.session.outbox().has_room(consumer.pending_bytes) {

@@ -1,7 +1,7 @@
 //! A queue: one mutex, one state machine inside it, locked once per batch.
 //!
 //! Reading order: `lane` and `ready` (what waits), `expiry` (until when), `taker` (who takes),
-//! `unsettled` (what was taken and not answered), `effective` (what arguments and policies come
+//! `unsettled` (what was taken and not answered), `mark` (what an MQTT client knows of it), `effective` (what arguments and policies come
 //! to), `state` (the transitions), `dispatch` (who gets what), `care` (what time and limits do),
 //! `room` (what a full queue refuses), `death` (what becomes
 //! of messages that nobody accepted), `effects` (what is left for after the
@@ -15,6 +15,7 @@ mod effective;
 mod effects;
 mod expiry;
 mod lane;
+mod mark;
 mod ready;
 mod room;
 mod state;
@@ -29,6 +30,7 @@ use crate::{ConnectionId, QueueId, Table};
 pub(crate) use death::{Death, Reason};
 pub(crate) use effective::{EffectiveArgs, Overflow, QueueType};
 pub(crate) use effects::Effects;
+pub(crate) use mark::{Mark, Marking};
 pub(crate) use room::Room;
 pub(crate) use state::{Garbage, Settlement, State};
 pub(crate) use taker::{Consumer, Taker};

@@ -6,7 +6,8 @@ use std::task::{Poll, Waker};
 
 use super::care::Dead;
 use super::death::Reason;
-use super::lane::Entry;
+use super::lane::{Arrival, Entry};
+use super::mark::Mark;
 use super::ready::{Front, Ready};
 use super::taker::{Consumer, Taker};
 use super::unsettled::{Slab, Unsettled};
@@ -26,6 +27,8 @@ pub(crate) struct State {
     /// that `ready` waits for (MQTT 5, section 4.9).
     pub(super) express: VecDeque<Entry>,
     pub(super) unsettled: Slab,
+    /// What the client of a session's queue knows of what was delivered to it.
+    pub(super) marks: BTreeMap<Arrival, Mark>,
     /// Consumers and getters by place; a place is free once nothing of it is unsettled.
     pub(super) takers: Vec<Option<Taker>>,
     /// Places of attached consumers, those of the highest priority first.
@@ -68,6 +71,10 @@ pub(crate) struct State {
 
 /// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
 const EXPRESS_MAX: usize = 16 * 1024;
+
+/// Messages kept for an MQTT client that is away. What comes when so many wait is dropped, and
+/// counted: who stays away for long misses the newest, and what is kept has no holes.
+const AWAY_MAX: u64 = 100_000;
 
 /// One settlement on its way into a queue.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +129,7 @@ impl State {
             ready: Ready::default(),
             express: VecDeque::new(),
             unsettled: Slab::default(),
+            marks: BTreeMap::new(),
             takers: Vec::new(),
             order: Vec::new(),
             active: None,
@@ -170,6 +178,14 @@ impl State {
     ) -> bool {
         if self.deleted {
             return false;
+        }
+        if queue.is_session && self.order.is_empty() && self.ready.len() >= AWAY_MAX {
+            // Its client is away and has enough to come back to.
+            effects.counters.of(Protocol::Mqtt).dropped += 1;
+            if let Some(position) = position {
+                effects.settle(self.id, position, 1);
+            }
+            return true;
         }
         let mut page = false;
         if let Some(window_max) = self.window_max.filter(|_| position.is_some()) {
@@ -238,8 +254,11 @@ impl State {
             Outcome::Requeued => counts.requeued += 1,
         }
         let place = entry.taker;
+        if !self.marks.is_empty() {
+            self.marks.remove(&entry.arrival);
+        }
         match settlement.outcome {
-            Outcome::Requeued => self.put_back(settlement.slot, entry),
+            Outcome::Requeued => self.put_back(settlement.slot, entry, true),
             Outcome::Rejected => {
                 self.ready.release_expiry(settlement.slot);
                 self.die(entry.position, entry.message, Reason::Rejected);
@@ -254,8 +273,8 @@ impl State {
         self.forget_idle(place);
     }
 
-    fn put_back(&mut self, slot: u32, entry: Unsettled) {
-        let attempts = entry.attempts.saturating_add(1);
+    pub(super) fn put_back(&mut self, slot: u32, entry: Unsettled, was_delivered: bool) {
+        let attempts = entry.attempts.saturating_add(u16::from(was_delivered));
         if self.args.delivery_limit.is_some_and(|limit| attempts > limit) {
             self.ready.release_expiry(slot);
             return self.die(entry.position, entry.message, Reason::DeliveryLimit);
@@ -368,7 +387,7 @@ impl State {
                 continue;
             }
             for (slot, entry) in self.unsettled.remove_of(place) {
-                self.put_back(slot, entry);
+                self.put_back(slot, entry, true);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
                 session.settled(std::mem::take(&mut taker.unsettled));
@@ -499,6 +518,8 @@ impl State {
     pub(crate) fn purge(&mut self, effects: &mut Effects) -> (u64, Garbage) {
         let count = self.ready_count();
         self.express.clear();
+        // Nobody purges the queue of a session that goes on.
+        self.marks.clear();
         for (first, count) in self.ready.positions() {
             effects.settle(self.id, first, count);
         }

@@ -62,6 +62,12 @@ impl Slab {
         (index, 0)
     }
 
+    /// An entry, unless that use of the place is over.
+    pub(super) fn entry(&self, index: u32, generation: u32) -> Option<&Unsettled> {
+        let slot = self.slots.get(index as usize)?;
+        slot.entry.as_ref().filter(|_| slot.generation == generation)
+    }
+
     /// Takes an entry out; `None` when that use of the place is over.
     pub(super) fn remove(&mut self, index: u32, generation: u32) -> Option<Unsettled> {
         let slot = self.slots.get_mut(index as usize)?;

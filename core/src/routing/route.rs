@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::target::{Subscriber, Target};
-use super::{Exchange, Routing};
+use super::{Exchange, Routing, TOPIC_EXCHANGE};
 use crate::queue::Queue;
 use crate::{Draft, Properties, PropertyCodec, QueueId, Refusal};
 
@@ -190,14 +190,11 @@ impl Route {
         }
         // A client with overlapping subscriptions of both kinds gets one copy, through its queue,
         // which carries the higher QoS [MQTT-3.3.5-1].
-        let sessions: BTreeSet<_> = self
-            .queues
-            .iter()
-            .chain(&self.queues_at_qos_0)
-            .filter(|queue| queue.is_session)
-            .filter_map(|queue| queue.owner)
-            .collect();
-        self.subscribers.retain(|subscriber| !sessions.contains(&subscriber.connection));
+        let queues = self.queues.iter().chain(&self.queues_at_qos_0);
+        let sessions: BTreeSet<_> =
+            queues.filter(|queue| queue.is_session).map(|queue| queue.id).collect();
+        let has_copy = |id: &QueueId| sessions.contains(id);
+        self.subscribers.retain(|subscriber| !subscriber.session_queue.get().is_some_and(has_copy));
         // One copy for a client whose fire-and-forget subscriptions overlap.
         let order = |subscriber: &Arc<Subscriber>| {
             (subscriber.variant, subscriber.no_local, subscriber.connection)

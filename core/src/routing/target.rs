@@ -1,7 +1,7 @@
 //! What a binding leads to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::encoder::{Encoder, Variant};
 use crate::queue::Queue;
@@ -15,6 +15,8 @@ pub(crate) struct Subscriber {
     pub(crate) encoder: &'static dyn Encoder,
     pub(crate) variant: Variant,
     pub(crate) connection: ConnectionId,
+    /// The queue of the same MQTT session, once there is one.
+    pub(crate) session_queue: Arc<OnceLock<QueueId>>,
     /// Not what its own connection published.
     pub(crate) no_local: bool,
 }

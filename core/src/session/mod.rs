@@ -7,6 +7,7 @@
 
 mod client;
 mod confirms;
+mod late;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -14,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, SessionId, Ticket};
+use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, Refusal, SessionId, Ticket};
 
-pub(crate) use client::{Client, Subscribed};
+pub(crate) use client::{Client, Clients, Due, Holder, Kept, NEVER_EXPIRES, Subscribed};
 pub(crate) use confirms::Confirms;
+pub(crate) use late::LateMessage;
 
 /// One authenticated client in a vhost. Owned by the adapter; dropping it ends what it owns.
 #[derive(Debug)]
@@ -162,8 +164,10 @@ pub(crate) struct Contents {
     next_consumer: u32,
     /// Which of `queues` is served first when there is room again.
     turn: usize,
-    /// Its MQTT half, once opened.
-    pub(crate) client: Option<Client>,
+    /// Its MQTT half, once opened and until another connection takes it over.
+    pub(crate) client: Option<Box<Client>>,
+    /// Another connection went on with it.
+    pub(crate) was_resumed: bool,
 }
 
 /// Where a consumer is.
@@ -196,6 +200,33 @@ impl Session {
     #[must_use]
     pub const fn last_ticket(&self) -> Ticket {
         self.last_ticket
+    }
+
+    /// Notes that the QoS 2 publish under this packet identifier was received. False when it was
+    /// before, over whichever connection of the MQTT session.
+    ///
+    /// # Errors
+    ///
+    /// When another connection took the session over.
+    pub fn begin_exactly_once(&mut self, packet_id: u16) -> Result<bool, Refusal> {
+        let mut contents = self.shared.contents();
+        let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
+        Ok(client.received.insert(packet_id))
+    }
+
+    /// The publish under this packet identifier was released, or declined.
+    pub fn end_exactly_once(&mut self, packet_id: u16) {
+        if let Some(client) = self.shared.contents().client.as_mut() {
+            client.received.remove(&packet_id);
+        }
+    }
+
+    /// Changes how many seconds the MQTT session outlives its connection; 0 ends it with it,
+    /// `u32::MAX` keeps it for ever.
+    pub fn expire_after(&mut self, seconds: u32) {
+        if let Some(client) = self.shared.contents().client.as_mut() {
+            client.expiry_s = seconds;
+        }
     }
 
     /// The queue that this session's delivery ids call `index`.

@@ -10,11 +10,11 @@ fn open(peer: &Peer, client_id: &str) -> String {
     let request = Request::OpenSession {
         client_id: client_id.into(),
         clean_start: true,
-        ends_with_connection: true,
+        expiry_s: 0,
         unsettled_max: 10,
     };
     match peer.ask(request) {
-        Ok(Response::SessionOpened { client_id, present: false }) => client_id,
+        Ok(Response::SessionOpened { client_id, resumed: None }) => client_id,
         other => panic!("unexpected {other:?}"),
     }
 }
@@ -22,6 +22,9 @@ fn open(peer: &Peer, client_id: &str) -> String {
 /// Fire-and-forget for a variant, else through the session's queue.
 fn subscription(filter: &str, variant: Option<u32>) -> Subscription {
     Subscription {
+        name: filter.into(),
+        id: None,
+        retain_as_published: false,
         source: Source::Filter(Pattern::from_filter(filter)),
         qos: u8::from(variant.is_none()),
         fire_and_forget: variant.map(|variant| (&Plain as _, Variant(variant))),

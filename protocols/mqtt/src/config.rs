@@ -26,6 +26,10 @@ pub struct Config {
     /// The longest keep-alive, in seconds, for clients that can be told (MQTT 5's Server Keep
     /// Alive); it also ends "no keep-alive". `None` leaves it to the client.
     pub keep_alive_max_s: Option<u16>,
+    /// Seconds that a session may outlive its connection (MQTT 5, section 3.1.2.11.2); what a
+    /// client asks beyond is cut, which MQTT 5 is told. 3.1.1 cannot say, and gets this for
+    /// sessions that are not clean.
+    pub session_expiry_max_s: u32,
     /// Filters one client may have subscribed to.
     pub subscriptions_max: usize,
     /// Filters in one SUBSCRIBE or UNSUBSCRIBE.
@@ -47,6 +51,7 @@ impl Default for Config {
             unsettled_max: 4096,
             topic_alias_max: 16,
             keep_alive_max_s: None,
+            session_expiry_max_s: 7 * 24 * 60 * 60,
             subscriptions_max: 10_000,
             filters_per_packet_max: 10_000,
             unset_is_qos_0: false,

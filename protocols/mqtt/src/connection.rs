@@ -15,6 +15,7 @@ mod incoming;
 mod open;
 mod opening;
 mod outgoing;
+mod slots;
 mod subscribing;
 
 use std::sync::Arc;
@@ -168,7 +169,7 @@ impl Connection {
         self.description.version = connect.version.name();
         self.description.client = Some(connect.client_id.clone()).filter(|name| !name.is_empty());
         self.request = Some((None, Request::Login(opening::credentials(&mut connect))));
-        self.state = State::Opening(Box::new(Opening::new(connect)));
+        self.state = State::Opening(Box::new(Opening::new(connect, &self.config)));
     }
 
     fn refuse(&mut self, code: ReasonCode, version: Version) {
@@ -177,7 +178,7 @@ impl Connection {
     }
 
     /// The answer to one of the three requests behind a CONNECT.
-    fn on_opening_answer(&mut self, answer: Answer, now: Instant) -> Result<(), End> {
+    fn on_opening_answer(&mut self, answer: Answer, batch: &mut Batch<'_>) -> Result<(), End> {
         let State::Opening(opening) = &mut self.state else { return Ok(()) };
         match opening.on_answer(answer?, &self.config)? {
             Progress::Ask(handle, request) => {
@@ -186,17 +187,11 @@ impl Connection {
                 }
                 self.request = Some((handle, request));
             }
-            Progress::Accepted { client_id, session_present } => {
+            Progress::Accepted => {
                 let last = std::mem::replace(&mut self.state, State::Closed { _last: None });
                 let State::Opening(opening) = last else { return Ok(()) };
-                self.description.client = Some(client_id.clone());
-                let open = opening.accept(
-                    client_id,
-                    session_present,
-                    &self.config,
-                    now,
-                    &mut self.output,
-                )?;
+                self.description.client = Some(opening.client_id().to_owned());
+                let open = opening.accept(&self.config, batch, &mut self.output)?;
                 self.description.is_open = true;
                 self.state = State::Open(Box::new(open));
             }
@@ -270,7 +265,7 @@ impl Adapter for Connection {
     fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {
         let result = match &mut self.state {
             State::AwaitConnect | State::Closed { .. } => return,
-            State::Opening(_) => self.on_opening_answer(answer, batch.now()),
+            State::Opening(_) => self.on_opening_answer(answer, batch),
             State::Open(open) => open.on_answer(answer, batch, &mut self.output),
         };
         if let Err(end) = result {

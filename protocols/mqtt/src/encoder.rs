@@ -19,6 +19,8 @@ const BODY_BYTES_MAX: usize = 268_435_455;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Envelope<'a> {
     pub(crate) version: Version,
+    /// It was sent before, over an earlier connection [MQTT-3.3.1-1].
+    pub(crate) dup: bool,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
     /// Written at QoS 1 and 2.
@@ -40,11 +42,10 @@ impl Envelope<'_> {
     /// Appends the PUBLISH of `message`; false, and nothing, when MQTT cannot say it. What the
     /// message lost is added to `lost`.
     ///
-    /// DUP is never set: a session ends with its connection, so nothing is sent again
-    /// [MQTT-3.3.1-3].
     pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>, lost: &mut Lost) -> bool {
         let start = out.len();
-        out.push(0x30 | self.qos << 1 | u8::from(self.retain));
+        let dup = if self.dup { 8 } else { 0 };
+        out.push(0x30 | dup | self.qos << 1 | u8::from(self.retain));
         // Right unless the topic is longer than its key or properties are translated.
         let estimate = message.routing_key_bytes().len()
             + message.body().len()
@@ -235,6 +236,7 @@ impl Encoder for PublishEncoder {
         let keeps_retain = variant.0 & VARIANT_RETAIN_AS_PUBLISHED != 0;
         Envelope {
             version: if variant.0 & VARIANT_5 != 0 { Version::V5 } else { Version::V311 },
+            dup: false,
             qos: 0,
             retain: keeps_retain && message.is_retain(),
             packet_id: 0,

@@ -1,5 +1,7 @@
 //! What is published for a client that leaves without a goodbye (MQTT 5, section 3.1.2.5).
 
+use std::time::Duration;
+
 use trivium_core::{Batch, Body, Confirm, Draft, PropertyCodec, Session};
 
 use crate::address::Target;
@@ -14,12 +16,15 @@ pub(crate) struct Will {
     pub(crate) payload: Vec<u8>,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    /// Seconds between the end of the connection and the will (Will Delay Interval).
+    pub(crate) delay_s: u32,
     /// What its user property `amqp-user-id` claims.
     pub(crate) user_id: Option<String>,
 }
 
 impl Will {
-    /// Publishes it. Nobody is left who could be told that it was refused.
+    /// Publishes it, once its delay is over if the session lives as long. Nobody is left who could
+    /// be told that it was refused.
     pub(crate) fn publish(self, session: &mut Session, batch: &mut Batch<'_>) {
         let said = PROPERTY_CODEC.decode(&self.wire);
         let draft = Draft {
@@ -34,6 +39,11 @@ impl Will {
             priority: said.priority.unwrap_or(0),
             retain: self.retain,
         };
-        drop(batch.publish(session, draft, Confirm::Unwanted));
+        if self.delay_s > 0 {
+            let due = batch.now().after(Duration::from_secs(self.delay_s.into()));
+            drop(batch.publish_later(session, draft, due));
+        } else {
+            drop(batch.publish(session, draft, Confirm::Unwanted));
+        }
     }
 }

@@ -236,6 +236,8 @@ impl Connection {
                     self.fail(session.label, &Fault::of(&because, MethodId::NONE));
                 }
             }
+            // Only MQTT sessions are resumed.
+            Event::Released { .. } => {}
             Event::TakenOver => self.end(&Refusal::TakenOver),
             Event::Closed { because } => self.end(&because),
         }

@@ -12,6 +12,7 @@ use super::End;
 use crate::address::Target;
 use crate::fault::Fault;
 use crate::packet::acknowledgement::Acknowledgement;
+use crate::packet::connect::Connect;
 use crate::packet::kind;
 use crate::packet::publish::Publish;
 use crate::packet_ids::PacketIds;
@@ -37,6 +38,8 @@ pub(super) struct Incoming {
     qos_1_count: usize,
     /// QoS 2 identifiers from PUBLISH to PUBREL.
     qos_2_ids: PacketIds,
+    /// The session outlives its connection, and so do `qos_2_ids`.
+    is_kept: bool,
     last_ticket: Ticket,
     /// Properties of the message at hand.
     wire: Vec<u8>,
@@ -52,7 +55,17 @@ struct Receipt {
 }
 
 impl Incoming {
-    pub(super) fn new(version: Version, user: &str, config: &Config) -> Self {
+    /// `received` are the identifiers of QoS 2 publishes that a resumed session holds.
+    pub(super) fn new(connect: &Connect, user: &str, received: &[u16], config: &Config) -> Self {
+        let mut incoming = Self::of_version(connect.version, user, config);
+        incoming.is_kept = connect.settings.session_expiry > 0;
+        for packet_id in received {
+            incoming.qos_2_ids.insert(*packet_id);
+        }
+        incoming
+    }
+
+    fn of_version(version: Version, user: &str, config: &Config) -> Self {
         // 3.1.1 cannot be told a limit; it has no more identifiers than this.
         let receive_maximum = if version.is_5() { config.receive_maximum } else { u16::MAX };
         Self {
@@ -65,6 +78,7 @@ impl Incoming {
             receipts: VecDeque::new(),
             qos_1_count: 0,
             qos_2_ids: PacketIds::default(),
+            is_kept: false,
             last_ticket: Ticket::default(),
             wire: Vec::new(),
         }
@@ -87,6 +101,9 @@ impl Incoming {
         if let Some(refusal) = self.refusal(publish) {
             return self.on_declined(publish, refusal, out);
         }
+        if publish.qos == 2 && self.is_kept && !session.begin_exactly_once(publish.packet_id)? {
+            return self.acknowledge(publish, ReasonCode::SUCCESS, out);
+        }
         self.wire.clear();
         write_wire_head(publish.qos, self.version, &mut self.wire);
         publish.properties.write(&mut self.wire);
@@ -108,7 +125,11 @@ impl Incoming {
                 Err(refusal) => self.on_declined(publish, refusal, out),
             };
         }
-        match batch.publish(session, draft, Confirm::Wanted) {
+        let staged = batch.publish(session, draft, Confirm::Wanted);
+        if staged.is_err() && publish.qos == 2 && self.is_kept {
+            session.end_exactly_once(publish.packet_id);
+        }
+        match staged {
             Ok(published) => {
                 self.last_ticket = published.ticket;
                 let code = if published.routed {
@@ -226,16 +247,18 @@ impl Incoming {
         self.release_through(through, out);
     }
 
-    /// A queue declined this one; those before it are confirmed.
+    /// A queue declined this one; those before it are confirmed. Returns its packet identifier if
+    /// it was of QoS 2: it is free again.
     pub(super) fn on_refused(
         &mut self,
         ticket: Ticket,
         because: Box<Refusal>,
         out: &mut Transmit,
-    ) -> Result<(), End> {
+    ) -> Result<Option<u16>, End> {
         if !self.version.is_5() {
             return Err(End::Refused(because));
         }
+        let mut freed = None;
         let index = self.receipts.partition_point(|receipt| receipt.ticket < ticket);
         if let Some(receipt) = self.receipts.get_mut(index)
             && receipt.ticket == ticket
@@ -243,10 +266,11 @@ impl Incoming {
             receipt.code = ReasonCode::of_answer(&because);
             if receipt.qos == 2 {
                 self.qos_2_ids.remove(receipt.packet_id);
+                freed = Some(receipt.packet_id);
             }
         }
         self.release_through(ticket, out);
-        Ok(())
+        Ok(freed)
     }
 
     fn release_through(&mut self, through: Ticket, out: &mut Transmit) {
@@ -262,7 +286,15 @@ impl Incoming {
     }
 
     /// The client knows that we have it: its identifier is free [MQTT-4.3.3-11].
-    pub(super) fn on_pubrel(&mut self, pubrel: Acknowledgement, out: &mut Transmit) {
+    pub(super) fn on_pubrel(
+        &mut self,
+        pubrel: Acknowledgement,
+        session: &mut Session,
+        out: &mut Transmit,
+    ) {
+        if self.is_kept {
+            session.end_exactly_once(pubrel.packet_id);
+        }
         let code = if self.qos_2_ids.remove(pubrel.packet_id) {
             ReasonCode::SUCCESS
         } else {
@@ -288,7 +320,7 @@ mod tests {
     /// A client whose publishes took tickets 1, 2, 2, 3: the second of ticket 2 was declined
     /// before it was staged. Their identifiers are 1 to 4, the last one of QoS 2.
     fn waiting(version: Version) -> Incoming {
-        let mut incoming = Incoming::new(version, "guest", &Config::default());
+        let mut incoming = Incoming::of_version(version, "guest", &Config::default());
         for (ticket, packet_id, first) in [(1, 1, 0x32), (2, 2, 0x32), (2, 3, 0x32), (3, 4, 0x34)] {
             incoming.last_ticket = Ticket(ticket);
             let body = [0, 1, b't', 0, packet_id, 0];

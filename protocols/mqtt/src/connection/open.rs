@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trivium_core::control::{Answer, Request};
+use trivium_core::control::{Answer, Request, Resumed};
 use trivium_core::{Batch, Delivery, Event, Instant, Refusal, SessionHandle, Transmit};
 
 use super::End;
@@ -22,6 +22,14 @@ use crate::version::Version;
 use crate::will::Will;
 use crate::{Config, ReasonCode};
 
+/// What an [`Opening`](super::opening::Opening) leaves behind.
+pub(super) struct Parts {
+    pub(super) entered: Entered,
+    pub(super) subscribing: Subscribing,
+    pub(super) resumed: Box<Resumed>,
+    pub(super) keep_alive_s: u16,
+}
+
 /// A client that may publish and subscribe.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -32,6 +40,7 @@ pub(super) struct Open {
     heard_at: Instant,
     /// Seconds, as CONNECT asked.
     session_expiry: u32,
+    session_expiry_max: u32,
     filters_per_packet_max: usize,
     will: Option<Will>,
     incoming: Incoming,
@@ -46,22 +55,19 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(
-        connect: Connect,
-        entered: Entered,
-        keep_alive_s: u16,
-        config: &Arc<Config>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(connect: Connect, parts: Parts, config: &Arc<Config>, now: Instant) -> Self {
+        let Parts { entered, subscribing, resumed, keep_alive_s } = parts;
+        let connection = entered.link.id();
         Self {
             version: connect.version,
             silence_max: Duration::from_millis(u64::from(keep_alive_s) * 1500),
             heard_at: now,
             session_expiry: connect.settings.session_expiry,
+            session_expiry_max: config.session_expiry_max_s,
             filters_per_packet_max: config.filters_per_packet_max,
-            incoming: Incoming::new(connect.version, entered.link.user(), config),
-            outgoing: Outgoing::new(&connect, entered.link.id(), config),
-            subscribing: Subscribing::new(&connect, config),
+            incoming: Incoming::new(&connect, entered.link.user(), &resumed.received, config),
+            outgoing: Outgoing::new(&connect, connection, &resumed.labels, config),
+            subscribing,
             will: connect.will,
             request: None,
             held: Vec::new(),
@@ -174,19 +180,9 @@ impl Open {
         let session = &mut self.entered.session;
         match kind {
             kind::PUBACK => self.outgoing.on_puback(acknowledgement, session, batch),
-            kind::PUBREL => self.incoming.on_pubrel(acknowledgement, out),
-            // We send nothing at QoS 2: let the client forget what it holds under this id.
-            kind::PUBREC if !acknowledgement.code.is_error() => {
-                let code = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-                let packet_id = acknowledgement.packet_id;
-                Acknowledgement { packet_id, code }.write(
-                    kind::PUBREL,
-                    self.version,
-                    &mut out.bytes,
-                );
-                out.end_frame();
-            }
-            _ => {}
+            kind::PUBREC => self.outgoing.on_pubrec(acknowledgement, session, batch, out),
+            kind::PUBREL => self.incoming.on_pubrel(acknowledgement, session, out),
+            _ => self.outgoing.on_pubcomp(acknowledgement, session, batch),
         }
     }
 
@@ -199,6 +195,10 @@ impl Open {
         if self.session_expiry == 0 && disconnect.session_expiry.is_some_and(|expiry| expiry > 0) {
             return Fault::protocol("session expiry set by DISCONNECT after none in CONNECT")
                 .into();
+        }
+        if let Some(seconds) = disconnect.session_expiry {
+            let seconds = seconds.min(self.session_expiry_max);
+            self.entered.session.expire_after(seconds);
         }
         if disconnect.code == ReasonCode::SUCCESS {
             self.will = None;
@@ -217,9 +217,14 @@ impl Open {
                 self.held.push(delivery);
             }
             Event::Delivery(delivery) => self.on_delivery(&delivery, batch, out),
+            Event::Released { delivery, label, .. } => {
+                self.outgoing.on_released(delivery, label, out);
+            }
             Event::Confirmed { through, .. } => self.incoming.on_confirmed(through, out),
             Event::Refused { ticket, because, .. } => {
-                return self.incoming.on_refused(ticket, because, out);
+                if let Some(packet_id) = self.incoming.on_refused(ticket, because, out)? {
+                    self.entered.session.end_exactly_once(packet_id);
+                }
             }
             Event::Cancelled { .. } => self.is_cancelled = true,
             Event::TakenOver => return Err(Refusal::TakenOver.into()),

@@ -1,10 +1,13 @@
 //! From CONNECT to CONNACK: log in, enter the vhost, open the session.
 
-use trivium_core::control::{Credentials, Request, Response};
-use trivium_core::{Instant, Refusal, Session, SessionHandle, Transmit};
+use std::sync::Arc;
+
+use trivium_core::control::{Credentials, Request, Response, Resumed};
+use trivium_core::{Batch, ConsumerId, Refusal, Session, SessionHandle, Transmit};
 
 use super::End;
-use super::open::Open;
+use super::open::{Open, Parts};
+use super::subscribing::Subscribing;
 use crate::fault::Fault;
 use crate::packet::connect::Connect;
 use crate::packet::reply::{Accepted, write_accepted};
@@ -17,6 +20,13 @@ use mqttbytes::v5::ConnAckProperties;
 pub(super) struct Opening {
     connect: Connect,
     entered: Option<Entered>,
+    /// Its identifier, once the session is open.
+    client_id: String,
+    /// What it found of its session.
+    resumed: Option<Box<Resumed>>,
+    subscribing: Subscribing,
+    /// Consumers of the resumed session, to be started after the CONNACK.
+    consumers: Vec<ConsumerId>,
 }
 
 /// Its place in the vhost.
@@ -31,7 +41,7 @@ pub(super) struct Entered {
 #[derive(Debug)]
 pub(super) enum Progress {
     Ask(Option<SessionHandle>, Request),
-    Accepted { client_id: String, session_present: bool },
+    Accepted,
 }
 
 /// What the client presented, taken out of its CONNECT: a password is not kept.
@@ -44,8 +54,21 @@ pub(super) fn credentials(connect: &mut Connect) -> Credentials {
 }
 
 impl Opening {
-    pub(super) const fn new(connect: Connect) -> Self {
-        Self { connect, entered: None }
+    pub(super) fn new(mut connect: Connect, config: &Config) -> Self {
+        let expiry = &mut connect.settings.session_expiry;
+        *expiry = (*expiry).min(config.session_expiry_max_s);
+        Self {
+            subscribing: Subscribing::new(&connect, config),
+            connect,
+            entered: None,
+            client_id: String::new(),
+            resumed: None,
+            consumers: Vec::new(),
+        }
+    }
+
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     pub(super) const fn version(&self) -> Version {
@@ -73,22 +96,40 @@ impl Opening {
                 self.entered = Some(Entered { session, link });
                 Ok(Progress::Ask(Some(handle), self.open_session(config)))
             }
-            Response::SessionOpened { client_id, present } => {
-                Ok(Progress::Accepted { client_id, session_present: present })
+            Response::SessionOpened { client_id, resumed } => {
+                self.client_id = client_id;
+                self.resumed = resumed;
+                self.resubscribe()
+            }
+            Response::Subscribed(answers) => {
+                self.consumers.extend(self.subscribing.on_resumed(answers));
+                Ok(Progress::Accepted)
             }
             _ => Err(Refusal::Internal.into()),
         }
     }
 
-    /// Sessions end with their connection: Clean Session 0 and Session Expiry come with
-    /// persistent sessions.
     fn open_session(&self, config: &Config) -> Request {
         Request::OpenSession {
             client_id: self.connect.client_id.clone(),
             clean_start: self.connect.clean_start,
-            ends_with_connection: true,
+            expiry_s: self.connect.settings.session_expiry,
             unsettled_max: config.unsettled_max.min(self.connect.settings.receive_maximum).max(1),
         }
+    }
+
+    /// The subscriptions of a resumed session are asked for again: how they are served depends on
+    /// this connection.
+    fn resubscribe(&mut self) -> Result<Progress, End> {
+        let Some(resumed) = &mut self.resumed else { return Ok(Progress::Accepted) };
+        self.consumers.extend(resumed.consumer);
+        let subscriptions = std::mem::take(&mut resumed.subscriptions);
+        if subscriptions.is_empty() {
+            return Ok(Progress::Accepted);
+        }
+        let request = self.subscribing.resume(subscriptions);
+        let entered = self.entered.as_ref().ok_or(Refusal::Internal)?;
+        Ok(Progress::Ask(Some(entered.session.handle()), request))
     }
 
     /// A will must not claim to be from somebody else.
@@ -106,20 +147,19 @@ impl Opening {
     /// Writes the CONNACK.
     pub(super) fn accept(
         self,
-        client_id: String,
-        session_present: bool,
-        config: &std::sync::Arc<Config>,
-        now: Instant,
+        config: &Arc<Config>,
+        batch: &mut Batch<'_>,
         out: &mut Transmit,
     ) -> Result<Open, End> {
-        let Self { mut connect, entered } = self;
-        let entered = entered.ok_or(Refusal::Internal)?;
+        let Self { mut connect, entered, client_id, resumed, subscribing, consumers } = self;
+        let mut entered = entered.ok_or(Refusal::Internal)?;
         if let Some(will) = &mut connect.will {
             will.target = will.target.recoded(config.coding)?;
         }
         let cap = config.keep_alive_max_s.filter(|&cap| {
             connect.version.is_5() && (connect.keep_alive_s == 0 || connect.keep_alive_s > cap)
         });
+        let session_present = resumed.is_some();
         let accepted =
             Accepted { session_present, properties: properties(&connect, client_id, cap, config) };
         let start = out.bytes.len();
@@ -135,8 +175,13 @@ impl Opening {
             .into());
         }
         out.end_frame();
+        for consumer in consumers {
+            batch.start(&mut entered.session, consumer);
+        }
         let keep_alive_s = cap.unwrap_or(connect.keep_alive_s);
-        Ok(Open::new(connect, entered, keep_alive_s, config, now))
+        let resumed = resumed.unwrap_or_default();
+        let parts = Parts { entered, subscribing, resumed, keep_alive_s };
+        Ok(Open::new(connect, parts, config, batch.now()))
     }
 }
 
@@ -148,7 +193,8 @@ fn properties(
     config: &Config,
 ) -> ConnAckProperties {
     let mut properties = ConnAckProperties::new();
-    properties.session_expiry_interval = (connect.settings.session_expiry > 0).then_some(0);
+    properties.session_expiry_interval = (connect.asked_expiry != connect.settings.session_expiry)
+        .then_some(connect.settings.session_expiry);
     properties.receive_max = (config.receive_maximum < u16::MAX).then_some(config.receive_maximum);
     properties.max_packet_size = u32::try_from(config.packet_bytes_max).ok();
     properties.assigned_client_identifier = connect.client_id.is_empty().then_some(client_id);

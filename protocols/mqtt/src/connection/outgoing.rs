@@ -1,16 +1,22 @@
-//! What a client receives through its session's queue, and its PUBACKs.
+//! What a client receives through queues, and its PUBACK, PUBREC and PUBCOMP.
+//!
+//! A delivery keeps its packet identifier until it is settled: at PUBACK, PUBCOMP, or a PUBREC that
+//! rejects it. Of a session that outlives its connection the core learns the identifier and how far
+//! QoS 2 is, so that a later connection goes on under the same one [MQTT-4.4.0-1].
 
 use trivium_core::address::Coding;
 use trivium_core::{
     Batch, ConnectionId, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
 };
 
-use crate::Config;
+use super::slots::{Sent, Slots};
 use crate::encoder::Envelope;
 use crate::packet::acknowledgement::Acknowledgement;
 use crate::packet::connect::Connect;
+use crate::packet::kind;
 use crate::subscription::Matched;
 use crate::version::Version;
+use crate::{Config, ReasonCode};
 
 /// The receiving half of a client.
 #[derive(Debug)]
@@ -19,18 +25,23 @@ pub(super) struct Outgoing {
     connection: ConnectionId,
     /// The client's Maximum Packet Size.
     packet_bytes_max: usize,
-    unsettled_max: usize,
     coding: Coding,
+    /// The session outlives its connection.
+    is_kept: bool,
     /// See [`Config::unset_is_qos_0`].
     unset_is_qos_0: bool,
-    /// Deliveries at QoS 1, by packet identifier - 1.
-    unsettled: Vec<Option<DeliveryId>>,
-    /// Identifiers given back, at most as many as `unsettled` has places.
-    free: Vec<u16>,
+    slots: Slots,
 }
 
 impl Outgoing {
-    pub(super) fn new(connect: &Connect, connection: ConnectionId, config: &Config) -> Self {
+    /// `labels` are the identifiers of deliveries that will be repeated.
+    pub(super) fn new(
+        connect: &Connect,
+        connection: ConnectionId,
+        labels: &[u16],
+        config: &Config,
+    ) -> Self {
+        let unsettled_max = config.unsettled_max.min(connect.settings.receive_maximum).max(1);
         Self {
             version: connect.version,
             connection,
@@ -38,13 +49,10 @@ impl Outgoing {
                 .settings
                 .packet_bytes_max
                 .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-            unsettled_max: usize::from(
-                config.unsettled_max.min(connect.settings.receive_maximum).max(1),
-            ),
             coding: config.coding,
+            is_kept: connect.settings.session_expiry > 0,
             unset_is_qos_0: config.unset_is_qos_0,
-            unsettled: Vec::new(),
-            free: Vec::new(),
+            slots: Slots::new(unsettled_max, labels),
         }
     }
 
@@ -63,16 +71,24 @@ impl Outgoing {
         batch: &mut Batch<'_>,
         out: &mut Transmit,
     ) {
-        let Some(matched) = matched else {
+        let is_repeated = delivery.label != 0;
+        let unwanted = Matched::default();
+        // What was sent once is finished, whatever became of its subscription.
+        let Some(matched) = matched.or(if is_repeated { Some(&unwanted) } else { None }) else {
             return batch.settle(session, delivery.delivery, Outcome::Accepted);
         };
         // A queue hands out what the client settles, whatever QoS it was published at.
         let is_queue = matched.queue_topic.is_some();
-        let qos = if is_queue { matched.qos } else { self.qos_of(&delivery.message, matched.qos) };
+        let mut qos =
+            if is_queue { matched.qos } else { self.qos_of(&delivery.message, matched.qos) };
+        if is_repeated {
+            qos = qos.max(1).min(delivery.message.qos().max(1));
+        }
         let packet_id = if qos == 0 {
             0
         } else {
-            let Some(packet_id) = self.take_id(delivery.delivery) else {
+            let sent = Sent { delivery: delivery.delivery, qos, is_released: false };
+            let Some(packet_id) = self.slots.take(delivery.label, sent) else {
                 // More than OpenSession asked for.
                 return batch.settle(session, delivery.delivery, Outcome::Requeued);
             };
@@ -80,6 +96,7 @@ impl Outgoing {
         };
         let envelope = Envelope {
             version: self.version,
+            dup: is_repeated,
             qos,
             retain: delivery.retained
                 || (matched.retain_as_published && delivery.message.is_retain()),
@@ -93,8 +110,10 @@ impl Outgoing {
         let is_sent = self.write(envelope, &delivery.message, out, &mut lost);
         batch.note_lost(&delivery.message, Protocol::Mqtt, lost);
         if !is_sent || qos == 0 {
-            self.give_back_id(packet_id);
+            self.slots.give_back(packet_id);
             batch.settle(session, delivery.delivery, Outcome::Accepted);
+        } else if self.is_kept && !is_queue {
+            batch.mark(session, delivery.delivery, packet_id, false);
         }
     }
 
@@ -123,6 +142,14 @@ impl Outgoing {
         is_written
     }
 
+    /// The client of a resumed session has a message: only PUBREL is owed.
+    pub(super) fn on_released(&mut self, delivery: DeliveryId, label: u16, out: &mut Transmit) {
+        let sent = Sent { delivery, qos: 2, is_released: true };
+        if self.slots.take(label, sent).is_some() {
+            self.write_pubrel(label, ReasonCode::SUCCESS, out);
+        }
+    }
+
     /// The client has it, or in MQTT 5 will never want it. Identifiers we do not know are left
     /// from an earlier session of the client's.
     pub(super) fn on_puback(
@@ -131,31 +158,69 @@ impl Outgoing {
         session: &mut Session,
         batch: &mut Batch<'_>,
     ) {
-        if let Some(delivery) = self.give_back_id(puback.packet_id) {
-            let outcome =
-                if puback.code.is_error() { Outcome::Rejected } else { Outcome::Accepted };
-            batch.settle(session, delivery, outcome);
+        if self.slots.at(puback.packet_id).is_some_and(|sent| sent.qos == 1) {
+            self.settle(puback, session, batch);
         }
     }
 
-    /// An identifier that is not in use [MQTT-2.2.1-4].
-    fn take_id(&mut self, delivery: DeliveryId) -> Option<u16> {
-        if let Some(packet_id) = self.free.pop() {
-            self.unsettled[usize::from(packet_id) - 1] = Some(delivery);
-            return Some(packet_id);
+    /// The client has a QoS 2 message and wants to hear that we know [MQTT-4.3.3-4], or will never
+    /// want it.
+    pub(super) fn on_pubrec(
+        &mut self,
+        pubrec: Acknowledgement,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) {
+        let Some(sent) = self.slots.at_mut(pubrec.packet_id).filter(|sent| sent.qos == 2) else {
+            if !pubrec.code.is_error() {
+                // Let the client forget what it holds under this id.
+                let code = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+                self.write_pubrel(pubrec.packet_id, code, out);
+            }
+            return;
+        };
+        if pubrec.code.is_error() {
+            return self.settle(pubrec, session, batch);
         }
-        if self.unsettled.len() >= self.unsettled_max {
-            return None;
+        let was_released = std::mem::replace(&mut sent.is_released, true);
+        let delivery = sent.delivery;
+        if self.is_kept && !was_released {
+            batch.mark(session, delivery, pubrec.packet_id, true);
         }
-        self.unsettled.push(Some(delivery));
-        u16::try_from(self.unsettled.len()).ok()
+        self.write_pubrel(pubrec.packet_id, ReasonCode::SUCCESS, out);
     }
 
-    fn give_back_id(&mut self, packet_id: u16) -> Option<DeliveryId> {
-        let index = usize::from(packet_id).checked_sub(1)?;
-        let delivery = self.unsettled.get_mut(index)?.take()?;
-        self.free.push(packet_id);
-        Some(delivery)
+    /// A QoS 2 message is done with.
+    pub(super) fn on_pubcomp(
+        &mut self,
+        pubcomp: Acknowledgement,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+    ) {
+        if self.slots.at(pubcomp.packet_id).is_some_and(|sent| sent.is_released) {
+            // Whatever it says: the message was taken at PUBREC.
+            let code = ReasonCode::SUCCESS;
+            self.settle(Acknowledgement { code, ..pubcomp }, session, batch);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        acknowledgement: Acknowledgement,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+    ) {
+        if let Some(sent) = self.slots.give_back(acknowledgement.packet_id) {
+            let is_refused = acknowledgement.code.is_error();
+            let outcome = if is_refused { Outcome::Rejected } else { Outcome::Accepted };
+            batch.settle(session, sent.delivery, outcome);
+        }
+    }
+
+    fn write_pubrel(&self, packet_id: u16, code: ReasonCode, out: &mut Transmit) {
+        Acknowledgement { packet_id, code }.write(kind::PUBREL, self.version, &mut out.bytes);
+        out.end_frame();
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A filter granted QoS 0 whose packets depend on nothing per client is fire-and-forget: the core
 //! encodes once for all such subscribers. Every other one is served through the session's queue.
-//! `$queue/<name>` and `$share/<group>/<filter>` have a consumer of their own each. QoS 2 is granted
-//! as 1.
+//! `$queue/<name>` and `$share/<group>/<filter>` have a consumer of their own each, and are granted
+//! QoS 1 at most.
 
 use std::collections::BTreeSet;
 
@@ -23,8 +23,9 @@ use crate::packet::subscribe::{Requested, RetainHandling, Subscribe, Unsubscribe
 use crate::subscription::{Filter, Matched, Subscriptions};
 use crate::version::Version;
 
-/// The highest QoS that is granted.
-const GRANTED_QOS_MAX: u8 = 1;
+/// The highest QoS that is granted to what others take from, too: a message of theirs that is under
+/// way when the connection is lost goes to another.
+const SHARED_QOS_MAX: u8 = 1;
 
 /// A client's subscriptions, and the request about them that is under way.
 #[derive(Debug)]
@@ -82,6 +83,41 @@ impl Subscribing {
     /// Whether a SUBACK is owed: what the new filters match must not precede it.
     pub(super) const fn is_subscribing(&self) -> bool {
         matches!(self.pending, Some(Pending::Subscribe { .. }))
+    }
+
+    /// The request for the subscriptions of a resumed session, as this connection needs them.
+    pub(super) fn resume(&mut self, subscriptions: Vec<Subscription>) -> Request {
+        let asked: Vec<Asked> = subscriptions
+            .into_iter()
+            .enumerate()
+            .map(|(index, kept)| {
+                let requested = Requested {
+                    filter: kept.name,
+                    qos: kept.qos,
+                    no_local: kept.no_local,
+                    retain_as_published: kept.retain_as_published,
+                    retain_handling: RetainHandling::Never,
+                };
+                self.asked(index, requested, kept.source, kept.qos, kept.id, false)
+            })
+            .collect();
+        let subscriptions = asked.iter().map(|asked| self.subscription(asked)).collect();
+        let codes = vec![ReasonCode::SUCCESS; asked.len()];
+        self.pending = Some(Pending::Subscribe { packet_id: 0, codes, asked });
+        Request::Subscribe(subscriptions)
+    }
+
+    /// The broker answered that. What it refuses now, such as a queue that was deleted, is no
+    /// subscription any more. Returns the consumers to be started.
+    pub(super) fn on_resumed(&mut self, answers: Vec<Result<Granted, Refusal>>) -> Vec<ConsumerId> {
+        let Some(Pending::Subscribe { asked, .. }) = self.pending.take() else { return Vec::new() };
+        let mut consumers = Vec::new();
+        for (asked, answer) in asked.into_iter().zip(answers) {
+            let Ok(Granted { consumer, .. }) = answer else { continue };
+            consumers.extend(consumer.filter(|consumer| !consumers.contains(consumer)));
+            self.subscriptions.insert(asked.text, asked.filter, consumer);
+        }
+        consumers
     }
 
     /// What a delivery answers; `is_own` for what this connection published.
@@ -165,6 +201,9 @@ impl Subscribing {
     fn subscription(&self, asked: &Asked) -> Subscription {
         let filter = &asked.filter;
         Subscription {
+            name: asked.text.clone(),
+            id: filter.id,
+            retain_as_published: filter.retain_as_published,
             source: filter.source.clone(),
             qos: filter.qos,
             fire_and_forget: filter.is_fire_and_forget.then(|| {
@@ -274,6 +313,7 @@ impl Subscribing {
     fn write_retained(&self, message: &Message, batch: &Batch<'_>, out: &mut Transmit) {
         let envelope = Envelope {
             version: self.version,
+            dup: false,
             qos: 0,
             retain: true,
             packet_id: 0,
@@ -331,5 +371,6 @@ fn grant(requested: &Requested, coding: Coding) -> Result<(Source, u8), ReasonCo
         // Whoever takes from a queue has to settle.
         return Err(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);
     }
-    Ok((source, requested.qos.min(GRANTED_QOS_MAX)))
+    let qos_max = if matches!(source, Source::Filter(_)) { 2 } else { SHARED_QOS_MAX };
+    Ok((source, requested.qos.min(qos_max)))
 }

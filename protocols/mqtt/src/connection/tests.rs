@@ -8,6 +8,7 @@ mod fuzz;
 mod model;
 mod opening;
 mod publishing;
+mod sessions;
 mod sources;
 mod subscribing;
 

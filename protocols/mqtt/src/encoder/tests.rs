@@ -47,6 +47,7 @@ fn message(
 
 const PLAIN: Envelope<'_> = Envelope {
     version: Version::V5,
+    dup: false,
     qos: 0,
     retain: false,
     packet_id: 0,
@@ -88,9 +89,8 @@ proptest! {
         for version in [Version::V311, Version::V5] {
             let mut out = b"before".to_vec();
             let envelope = Envelope {
-                version, qos, retain: true, packet_id, subscription_ids: &ids, queue_topic: None,
-                now: None,
-    coding: Coding::Shift,
+                version, dup: false, qos, retain: true, packet_id, subscription_ids: &ids,
+                queue_topic: None, now: None, coding: Coding::Shift,
             };
             prop_assert!(envelope.write(&message, &mut out, &mut Lost::default()));
             let mut stream = BytesMut::from(&out[6..]);

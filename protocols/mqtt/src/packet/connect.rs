@@ -18,6 +18,8 @@ pub(crate) struct Connect {
     /// Seconds; 0 for none.
     pub(crate) keep_alive_s: u16,
     pub(crate) settings: Settings,
+    /// The Session Expiry Interval as the client asked for it.
+    pub(crate) asked_expiry: u32,
     /// Empty to have one made.
     pub(crate) client_id: String,
     pub(crate) will: Option<Will>,
@@ -63,8 +65,12 @@ impl Connect {
     fn decode_version(reader: &mut Reader<'_>, version: Version) -> Result<Self, Fault> {
         let flags = ConnectFlags::check(reader.octet()?, version)?;
         let keep_alive_s = reader.two()?;
-        let settings =
+        let mut settings =
             if version.is_5() { settings(reader.property_block()?)? } else { Settings::default() };
+        if !version.is_5() && !flags.has(ConnectFlags::CLEAN_START) {
+            // Clean Session 0 keeps the session [MQTT-3.1.2-4].
+            settings.session_expiry = u32::MAX;
+        }
         let client_id = reader.text()?.to_owned();
         let will =
             if flags.has(ConnectFlags::WILL) { Some(will(reader, flags, version)?) } else { None };
@@ -75,7 +81,18 @@ impl Connect {
         reader.end()?;
         let clean_start = flags.has(ConnectFlags::CLEAN_START);
         check_client_id(&client_id, clean_start, version)?;
-        Ok(Self { version, clean_start, keep_alive_s, settings, client_id, will, user, password })
+        let asked_expiry = settings.session_expiry;
+        Ok(Self {
+            version,
+            clean_start,
+            keep_alive_s,
+            settings,
+            asked_expiry,
+            client_id,
+            will,
+            user,
+            password,
+        })
     }
 }
 
@@ -198,6 +215,7 @@ fn will(reader: &mut Reader<'_>, flags: ConnectFlags, version: Version) -> Resul
         payload: reader.binary()?.to_vec(),
         qos,
         retain: flags.has(ConnectFlags::WILL_RETAIN),
+        delay_s: properties.own().unwrap_or(0),
         user_id: properties.user_id.map(str::to_owned),
     })
 }

@@ -106,7 +106,7 @@ impl<'a> MessageProperties<'a> {
         Ok(properties)
     }
 
-    fn own(&self) -> Option<u32> {
+    pub(crate) fn own(&self) -> Option<u32> {
         self.own.as_ref().map(|(_, value)| *value)
     }
 

@@ -48,8 +48,9 @@ impl Connection {
                 let receipt = self.receipts.find(ticket);
                 self.fail(&Failure::from(&*because), receipt.as_deref());
             }
-            // SEND is never mandatory; who waits for the end of an alarm does so with a request.
-            Event::Returned { .. } | Event::Calm => {}
+            // SEND is never mandatory; who waits for the end of an alarm does so with a request;
+            // only MQTT sessions are resumed.
+            Event::Returned { .. } | Event::Calm | Event::Released { .. } => {}
             Event::Cancelled { consumer, .. } => {
                 if let Some(subscription) = self.subscriptions.of_consumer(consumer) {
                     let id = subscription.id.as_deref();

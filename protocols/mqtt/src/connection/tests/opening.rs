@@ -55,9 +55,9 @@ fn clients_of_all_versions_are_accepted() {
             ACCEPTED_5,
         ),
         accepted(
-            "session expiry is told to be 0",
-            connect(V5, "a", 0, b"\x11\0\0\0\x09"),
-            &packet(0x20, &[b"\0\0\x10\x11\0\0\0\0", &ACCEPTED_5[5..]]),
+            "[MQTT-3.2.2-21] a session expiry above the limit is told",
+            connect(V5, "a", 0, b"\x11\xFF\xFF\xFF\xFF"),
+            &packet(0x20, &[b"\0\0\x10\x11\0\x09\x3A\x80", &ACCEPTED_5[5..]]),
         ),
     ]);
 }

@@ -14,7 +14,7 @@ fn subscriptions_are_granted_one_by_one() {
                 &[("a", 0), ("a#", 0), ("b", 1), ("$share/g/a", 1), ("c", 2), ("$queue/q", 1)],
                 b"",
             )],
-            vec![suback(V5, 7, &[0, 0x8F, 1, 1, 1, 0x83])],
+            vec![suback(V5, 7, &[0, 0x8F, 1, 1, 2, 0x83])],
             false,
         ),
         case(
@@ -26,7 +26,7 @@ fn subscriptions_are_granted_one_by_one() {
                 &[("a", 0), ("a#", 0), ("b", 1), ("$share/g/a", 1), ("c", 2)],
                 b"",
             )],
-            vec![suback(V4, 7, &[0, 0x80, 1, 1, 1])],
+            vec![suback(V4, 7, &[0, 0x80, 1, 1, 2])],
             false,
         ),
         case(

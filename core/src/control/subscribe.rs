@@ -1,0 +1,289 @@
+//! Subscriptions of MQTT sessions: to filters, to queues, to groups.
+
+use std::sync::{Arc, OnceLock};
+
+use super::share::name_that_fits;
+use super::{Consume, Granted, Source, Subscription};
+use crate::address::Pattern;
+use crate::queue::{Declaration, Effects, Queue};
+use crate::routing::{BindingKey, Routing, Subscriber, TOPIC_EXCHANGE, Target, TargetId};
+use crate::session::{Client, Kept, SessionShared, Subscribed};
+use crate::{Broker, ConsumerId, Message, QueueId, Refusal, Response};
+
+/// Subscribes, one after the other: one with the same source is replaced without a gap
+/// [MQTT-3.8.4-3].
+pub(super) fn subscribe(
+    session: &Arc<SessionShared>,
+    subscriptions: Vec<Subscription>,
+) -> Result<Response, Refusal> {
+    let mut granted = Vec::with_capacity(subscriptions.len());
+    for wanted in subscriptions {
+        let result = match &wanted.source {
+            Source::Filter(pattern) => subscribe_filter(session, pattern, &wanted),
+            Source::Queue(name) => subscribe_consumer(session, &wanted, || {
+                consume(session, name).map(|consumer| Subscribed::Consumer(Some(consumer)))
+            }),
+            Source::Shared { group, pattern } => subscribe_consumer(session, &wanted, || {
+                let joined = super::share::join(session, group, pattern);
+                joined.map(|consumer| Subscribed::Member(Some(consumer)))
+            }),
+        };
+        if let Err(Refusal::TakenOver) = result {
+            return Err(Refusal::TakenOver);
+        }
+        granted.push(result);
+    }
+    Ok(Response::Subscribed(granted))
+}
+
+/// Subscribes to a filter, through the session's queue or straight into the outbox.
+fn subscribe_filter(
+    session: &Arc<SessionShared>,
+    pattern: &Pattern,
+    wanted: &Subscription,
+) -> Result<Granted, Refusal> {
+    let connection = &session.connection;
+    let key = BindingKey::of_filter(pattern.clone());
+    let (served, target, queue) = if let Some((encoder, variant)) = wanted.fire_and_forget {
+        let subscriber = Arc::new(Subscriber {
+            id: connection.broker.new_id(),
+            outbox: connection.outbox.clone(),
+            encoder,
+            variant,
+            connection: connection.id,
+            session_queue: queue_id(session)?,
+            no_local: wanted.no_local,
+        });
+        let served = Subscribed::FireAndForget(Some(subscriber.clone()));
+        (served, Target::Subscriber(subscriber), None)
+    } else {
+        let (queue, consumer) = session_queue(session)?;
+        let (served, target) = if wanted.qos == 0 {
+            (Subscribed::QueuedAtQos0, Target::QueueAtQos0(queue.clone()))
+        } else {
+            (Subscribed::Queued, Target::Queue(queue.clone()))
+        };
+        (served, target, Some((queue, consumer)))
+    };
+    connection.vhost.change_routing(|routing| {
+        let mut contents = session.contents();
+        let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
+        let kept = Kept { asked: wanted.clone(), served };
+        if let Some(before) = client.subscriptions.insert(wanted.source.clone(), kept) {
+            client.unbind(routing, &before.served, &key);
+        }
+        routing.bind(TOPIC_EXCHANGE, &target, key)
+    })?;
+    let vhost = &connection.vhost;
+    let now = connection.broker.now();
+    let retained = if wanted.retained { vhost.retained_matching(pattern, now) } else { Vec::new() };
+    Ok(match queue {
+        Some((queue, consumer)) => {
+            push_retained(&connection.broker, &queue, &retained, wanted.qos);
+            Granted { consumer: Some(consumer), retained: Vec::new() }
+        }
+        None => Granted { consumer: None, retained },
+    })
+}
+
+/// Subscribes to a source that has a consumer of its own, which stays when it is asked for again.
+fn subscribe_consumer(
+    session: &Arc<SessionShared>,
+    wanted: &Subscription,
+    attach: impl FnOnce() -> Result<Subscribed, Refusal>,
+) -> Result<Granted, Refusal> {
+    let source = &wanted.source;
+    let known = known_consumer(session, source)?;
+    let served = if let Some(served) = known {
+        served
+    } else {
+        unsubscribe_one(session, source)?;
+        attach()?
+    };
+    let granted = Granted { consumer: served.consumer(), retained: Vec::new() };
+    {
+        let mut contents = session.contents();
+        if let Some(client) = contents.client.as_mut() {
+            client.subscriptions.insert(source.clone(), Kept { asked: wanted.clone(), served });
+            return Ok(granted);
+        }
+    }
+    let mut effects = session.connection.broker.effects();
+    end_subscription(session, source, &served, &mut effects);
+    session.connection.broker.finish(&mut effects);
+    Err(Refusal::TakenOver)
+}
+
+/// How the session is served from `source` already, a member of a group that was away attached
+/// again. `None` when it is not, or when the queue was deleted.
+fn known_consumer(
+    session: &Arc<SessionShared>,
+    source: &Source,
+) -> Result<Option<Subscribed>, Refusal> {
+    let served = {
+        let contents = session.contents();
+        let client = contents.client.as_ref().ok_or(Refusal::TakenOver)?;
+        let Some(kept) = client.subscriptions.get(source) else { return Ok(None) };
+        let served = kept.served.clone();
+        let is_attached = |consumer| contents.consumers.contains_key(&consumer);
+        if served.consumer().is_some_and(is_attached) {
+            return Ok(Some(served));
+        }
+        served
+    };
+    let (Subscribed::Member(None), Source::Shared { group, pattern }) = (served, source) else {
+        return Ok(None);
+    };
+    let name = super::share::queue_name(group, pattern);
+    Ok(consume(session, &name).ok().map(|consumer| Subscribed::Member(Some(consumer))))
+}
+
+fn consume(session: &Arc<SessionShared>, queue: &str) -> Result<ConsumerId, Refusal> {
+    let consume = Consume { queue: queue.to_owned(), ..Consume::default() };
+    match super::consumer::consume(session, &consume)? {
+        Response::Consuming(consumer) => Ok(consumer),
+        _ => Err(Refusal::Internal),
+    }
+}
+
+fn queue_id(session: &SessionShared) -> Result<Arc<OnceLock<QueueId>>, Refusal> {
+    let contents = session.contents();
+    let client = contents.client.as_ref().ok_or(Refusal::TakenOver)?;
+    Ok(client.queue_id.clone())
+}
+
+/// The queue of an MQTT session and its consumer, made with the first subscription that needs it:
+/// idle sensors that only publish cost no queue.
+fn session_queue(session: &Arc<SessionShared>) -> Result<(Arc<Queue>, ConsumerId), Refusal> {
+    let connection = &session.connection;
+    let client_id = {
+        let contents = session.contents();
+        let client = contents.client.as_ref().ok_or(Refusal::TakenOver)?;
+        if let Some((queue, Some(consumer))) = &client.queue {
+            return Ok((queue.clone(), *consumer));
+        }
+        client.name.clone()
+    };
+    let queue = Queue::new(Declaration {
+        id: QueueId(connection.broker.new_id()),
+        name: name_that_fits(format!("mqtt-subscription-{client_id}")).into(),
+        vhost: connection.vhost.name.clone(),
+        durable: false,
+        owner: None,
+        auto_delete: false,
+        is_session: true,
+        arguments: crate::Table::default(),
+        window_max: None,
+    });
+    connection.vhost.change_routing(|routing| {
+        let mut contents = session.contents();
+        let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
+        if routing.queues.contains_key(&queue.name) {
+            let (name, vhost) = (queue.name.to_string(), queue.vhost.to_string());
+            return Err(Refusal::Locked { name, vhost });
+        }
+        routing.queues.insert(queue.name.clone(), queue.clone());
+        client.queue = Some((queue.clone(), None));
+        // A session has one queue in its life.
+        client.queue_id.get_or_init(|| queue.id);
+        Ok(())
+    })?;
+    connection.broker.register(&queue);
+    let consumer = attach_queue(session, &queue)?;
+    Ok((queue, consumer))
+}
+
+/// Attaches the consumer of the session's queue, with no credit.
+pub(super) fn attach_queue(
+    session: &Arc<SessionShared>,
+    queue: &Arc<Queue>,
+) -> Result<ConsumerId, Refusal> {
+    let consumer = super::consumer::attach(session, queue, &Consume::default())?;
+    let mut contents = session.contents();
+    let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
+    client.queue = Some((queue.clone(), Some(consumer)));
+    Ok(consumer)
+}
+
+fn push_retained(broker: &Broker, queue: &Arc<Queue>, messages: &[Message], qos: u8) {
+    let mut effects = broker.effects();
+    if let Some(mut state) = queue.lock() {
+        for message in messages {
+            if qos.min(message.qos()) == 0 {
+                state.push_express(message, true, &mut effects);
+            } else {
+                state.push(queue, message, None, true, &mut effects);
+            }
+        }
+        state.dispatch(queue, &mut effects);
+    }
+    broker.finish(&mut effects);
+}
+
+impl Client {
+    /// Removes the binding of a filter that was served like this.
+    fn unbind(&self, routing: &mut Routing, served: &Subscribed, key: &BindingKey) {
+        let queue = self.queue.as_ref().map(|(queue, _)| queue.id);
+        let target = match (served, queue) {
+            (Subscribed::FireAndForget(Some(subscriber)), _) => TargetId::Subscriber(subscriber.id),
+            (Subscribed::Queued, Some(queue)) => TargetId::Queue(queue),
+            (Subscribed::QueuedAtQos0, Some(queue)) => TargetId::QueueAtQos0(queue),
+            _ => return,
+        };
+        routing.unbind(TOPIC_EXCHANGE, &target, key);
+    }
+}
+
+/// Unsubscribes; says of each source whether there was such a subscription.
+pub(super) fn unsubscribe(
+    session: &Arc<SessionShared>,
+    sources: &[Source],
+) -> Result<Response, Refusal> {
+    let known = sources.iter().map(|source| unsubscribe_one(session, source));
+    Ok(Response::Unsubscribed(known.collect::<Result<_, _>>()?))
+}
+
+fn unsubscribe_one(session: &Arc<SessionShared>, source: &Source) -> Result<bool, Refusal> {
+    let before = {
+        let mut contents = session.contents();
+        let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
+        client.subscriptions.remove(source)
+    };
+    let Some(before) = before else { return Ok(false) };
+    let mut effects = session.connection.broker.effects();
+    end_subscription(session, source, &before.served, &mut effects);
+    session.connection.broker.finish(&mut effects);
+    Ok(true)
+}
+
+/// Ends what served a subscription that is no longer in the session's list.
+fn end_subscription(
+    session: &Arc<SessionShared>,
+    source: &Source,
+    served: &Subscribed,
+    effects: &mut Effects,
+) {
+    match source {
+        Source::Filter(pattern) => {
+            let key = BindingKey::of_filter(pattern.clone());
+            session.connection.vhost.change_routing(|routing| {
+                let contents = session.contents();
+                if let Some(client) = &contents.client {
+                    client.unbind(routing, served, &key);
+                }
+            });
+        }
+        Source::Queue(_) => end_consumer(session, served),
+        Source::Shared { group, pattern } => {
+            end_consumer(session, served);
+            let connection = &session.connection;
+            connection.broker.leave(&connection.vhost, group, pattern, effects);
+        }
+    }
+}
+
+fn end_consumer(session: &Arc<SessionShared>, served: &Subscribed) {
+    if let Some(consumer) = served.consumer() {
+        super::consumer::cancel(session, consumer);
+    }
+}
