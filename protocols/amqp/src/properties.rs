@@ -188,6 +188,7 @@ impl<'a> PropertyList<'a> {
 
     /// The list with this inside of a table for its headers.
     pub(crate) const fn with_headers(mut self, octets: &'a [u8]) -> Self {
+        self.flags |= Property::Headers.flag();
         self.values[Property::Headers as usize] = octets;
         self
     }
