@@ -131,6 +131,21 @@ everywhere("in_order_under_load", async (open) => {
   equal(reader.inbox.map(({ payload }) => Number(payload)).every((value, index) => value === index), true, "all, in order");
 });
 
+everywhere("a_session_is_kept_and_qos_2_arrives_once", async (open, version) => {
+  const [topic, clientId] = [unique("mqttjs/kept"), unique("mqttjs-kept")];
+  const stays = { clientId, clean: false, ...(version === 5 ? { properties: { sessionExpiryInterval: 60 } } : {}) };
+  const first = await open(stays);
+  await first.subscribeAsync(topic, { qos: 2 });
+  await first.endAsync();
+  const writer = await open();
+  for (const number of Array(20).keys()) await writer.publishAsync(topic, `${number}`, { qos: 2 });
+  const again = await open(stays);
+  await until(() => again.inbox.length >= 20, "what came meanwhile");
+  await sleep(200);
+  equal(again.inbox.map(({ payload }) => Number(payload)), [...Array(20).keys()], "each once, in order");
+  equal([...new Set(again.inbox.map(({ packet }) => packet.qos))], [2], "QoS");
+}, { onlyFor: "trivium" });
+
 everywhere("wrong_password", async (open, _version, transport) => {
   // Web-MQTT closes without a word, which mqtt.js waits for.
   if (BROKER === "rabbitmq" && transport === "websocket") return;

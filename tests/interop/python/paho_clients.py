@@ -18,15 +18,16 @@ OPTIONS_OF_V5 = ("interop-user-property", "value with ünïcode")
 class Device:
     """A client with its inbox; leaving the `with` block disconnects it properly."""
 
-    def __init__(self, version, client_id=None, keepalive=60, will=None, login=True, inflight=20):
-        self.version = version
+    def __init__(self, version, client_id=None, keepalive=60, will=None, login=True, inflight=20, stays=0):
+        """`stays` is for how many seconds its session is kept; 0 starts clean and keeps nothing."""
+        self.version, self.stays = version, stays
         self.messages, self.acknowledged, self.reasons = queue.Queue(), queue.Queue(), queue.Queue()
         self.subscribed, self.disconnected = queue.Queue(), queue.Queue()
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             unique("paho") if client_id is None else client_id,
             protocol=version,
-            **({} if version == V5 else {"clean_session": True}),
+            **({} if version == V5 else {"clean_session": not stays}),
         )
         if login:
             self.client.username_pw_set(USER, PASSWORD)
@@ -43,7 +44,10 @@ class Device:
         self.keepalive = keepalive
 
     def __enter__(self):
-        more = {"clean_start": True} if self.version == V5 else {}
+        more = {"clean_start": not self.stays} if self.version == V5 else {}
+        if self.version == V5 and self.stays:
+            more["properties"] = Properties(PacketTypes.CONNECT)
+            more["properties"].SessionExpiryInterval = self.stays
         self.client.connect(HOST, MQTT_PORT, self.keepalive, **more)
         self.client.loop_start()
         self.flags, self.reason, self.properties = self.reasons.get(timeout=10)
@@ -53,6 +57,11 @@ class Device:
     def __exit__(self, *_exception):
         self.client.disconnect()
         self.client.loop_stop()
+
+    def drop(self):
+        """The connection is lost without a word."""
+        self.client.loop_stop()
+        self.client.socket().close()
 
     def subscribe(self, topic, qos=0, **more):
         result, _ = self.client.subscribe(topic, qos, **more)
@@ -394,6 +403,107 @@ def publish_to_nobody_says_so():
         device.publish(unique("paho/nobody"), b"x", 1)
         _, reason = device.acknowledged.get(timeout=10)
         equal(reason.value, 0x10, "PUBACK: no matching subscribers")
+
+
+@both
+def a_session_waits_for_its_device(version):
+    topic, name = unique("paho/kept"), unique("paho-kept")
+    with Device(version, name, stays=60) as device:
+        equal(device.flags.session_present, False, "session present")
+        equal(device.subscribe(topic, 1), [1], "granted")
+    with Device(version) as other:
+        for number in range(20):
+            other.publish(topic, f"{number}", 1)
+    with Device(version, name, stays=60) as device:
+        equal(device.flags.session_present, True, "session present")
+        equal([device.next().payload for _ in range(20)], [b"%d" % number for number in range(20)], "what came")
+    with Device(version, name) as device:
+        equal(device.flags.session_present, False, "a clean start ends it")
+    with Device(version, name, stays=60) as device:
+        equal(device.flags.session_present, False, "and leaves nothing")
+        device.client.disconnect()
+
+
+@both
+def what_was_not_acknowledged_is_repeated(version):
+    topic, name = unique("paho/repeated"), unique("paho-repeated")
+    device = Device(version, name, stays=60)
+    device.client.manual_ack_set(True)
+    with device, Device(version) as other:
+        device.subscribe(topic, 1)
+        other.publish(topic, b"again", 1)
+        first = device.next()
+        equal(first.dup, False, "DUP at first")
+        device.drop()
+    with Device(version, name, stays=60) as back:
+        again = back.next()
+        equal((again.payload, again.dup, again.mid), (b"again", True, first.mid), "repeated under its identifier")
+        back.nothing()
+
+
+@both
+def qos_2_both_ways(version):
+    topic, name = unique("paho/exactly"), unique("paho-exactly")
+    with Device(version, name, stays=60) as device, Device(version) as other:
+        equal(device.subscribe(topic, 2), [2], "granted")
+        for number in range(200):
+            other.publish(topic, f"{number}", 2)
+        seen = [device.next() for _ in range(200)]
+        equal([int(message.payload) for message in seen], list(range(200)), "each once, in order")
+        equal({message.qos for message in seen}, {2}, "QoS")
+        device.nothing()
+    with Device(version, name, stays=60) as back:
+        back.nothing()
+
+
+@both
+def qos_2_survives_lost_connections(version):
+    """The publisher's and the subscriber's connections break again and again; paho repeats what it
+    must, and every message arrives once."""
+    topic, name, count = unique("paho/breaking"), unique("paho-breaking"), 60
+    received = []
+    publisher = Device(version, unique("paho-publisher"), stays=60)
+    device = Device(version, name, stays=60)
+    device.client.on_message = lambda _c, _u, message: received.append(int(message.payload))
+    for breaking in (publisher, device):
+        breaking.client.reconnect_delay_set(1, 1)
+    with publisher, device:
+        device.subscribe(topic, 2)
+        infos = []
+        for number in range(count):
+            infos.append(publisher.client.publish(topic, f"{number}", 2))
+            if number % 20 == 10:
+                (publisher if number % 40 == 10 else device).client.socket().shutdown(socket.SHUT_RDWR)
+                time.sleep(1.3)
+        for info in infos:
+            info.wait_for_publish(10)
+        end = time.monotonic() + 10
+        while len(received) < count and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        equal(sorted(received), list(range(count)), "each once")
+
+
+@fifth
+def a_takeover_says_so_and_a_will_waits():
+    topic, name = unique("paho/late-will"), unique("paho-late")
+    will = Properties(PacketTypes.WILLMESSAGE)
+    will.WillDelayInterval = 1
+    with Device(V5) as watcher:
+        watcher.subscribe(topic, 1)
+        old = Device(V5, name, stays=60, will={"topic": topic, "payload": b"late", "qos": 1, "properties": will})
+        with old:
+            with Device(V5, name, stays=60) as new:
+                equal(new.flags.session_present, True, "session present")
+                equal(old.disconnected.get(timeout=10).value, 0x8E, "what the old one is told")
+                # paho connects again by itself, which would take it back.
+                old.client.loop_stop()
+        watcher.nothing(1.3)
+        lost = Device(V5, name, stays=60, will={"topic": topic, "payload": b"late", "qos": 1, "properties": will})
+        with lost:
+            lost.drop()
+        watcher.nothing(0.6)
+        equal(watcher.next().payload, b"late", "the will after its delay")
 
 
 @case

@@ -110,6 +110,21 @@ a_binary_file_of_1_mib() {
     od -An -v -tx1 sent | tr -d ' \n' | cmp - seen
 }
 
+case_a_session_is_kept() { each_version a_session_is_kept; }
+a_session_is_kept() {
+    [ "$INTEROP_BROKER" = rabbitmq ] && return 0
+    local topic name kept=()
+    topic=$(unique mosquitto/kept) name=$(unique mosquitto-kept)
+    [ "$1" = 5 ] && kept=(-x 60)
+    # -E leaves once it is subscribed.
+    mosquitto_sub -V "$1" -h "$HOST" -p "$MQTT_PORT" -u "$LOGIN" -P "$PASSWORD" -c -i "$name" "${kept[@]}" -q 2 -t "$topic" -E
+    publish -V "$1" -t "$topic" -q 1 -m one
+    publish -V "$1" -t "$topic" -q 2 -m two
+    timeout 10 mosquitto_sub -V "$1" -h "$HOST" -p "$MQTT_PORT" -u "$LOGIN" -P "$PASSWORD" -c -i "$name" "${kept[@]}" -q 2 -t "$topic" \
+        -C 2 -F 'GOT %q %p' >out
+    same messages "GOT 1 one GOT 2 two" "$(tr '\n' ' ' <out | sed 's/ $//')"
+}
+
 case_user_properties() {
     [ "$INTEROP_BROKER" = rabbitmq ] && return 0
     local topic
