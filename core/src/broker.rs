@@ -17,6 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
+use crate::catalogue::Catalogue;
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
 use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
@@ -37,6 +38,8 @@ pub const DEFAULT_VHOST: &str = "/";
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) log: Arc<dyn Log>,
+    /// Where what is durable beside messages is kept; `None` for nowhere.
+    pub(crate) catalogue: Option<Arc<dyn Catalogue>>,
     pub(crate) limits: Limits,
     pub(crate) hasher: ahash::RandomState,
     /// Guards what generated names are drawn from.
@@ -113,15 +116,31 @@ impl Broker {
     /// draws it at random, a test repeats it.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, limits: Limits, seed: u64) -> Arc<Self> {
+        let broker = Self::build(log, None, 1, limits, seed);
+        broker.add_vhost(DEFAULT_VHOST);
+        let events: Arc<dyn LogEvents> = broker.clone();
+        broker.log.attach(Arc::downgrade(&events));
+        broker
+    }
+
+    /// A broker without vhosts, whose ids begin at `first_id`.
+    pub(crate) fn build(
+        log: Arc<dyn Log>,
+        catalogue: Option<Arc<dyn Catalogue>>,
+        first_id: u64,
+        limits: Limits,
+        seed: u64,
+    ) -> Arc<Self> {
         let hasher = crate::hash::state(seed);
-        let broker = Arc::new(Self {
+        Arc::new(Self {
             log,
+            catalogue,
             limits,
             names: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             vhosts: RwLock::new(NameMap::with_hasher(hasher.clone())),
             queues: RwLock::new(NameMap::with_hasher(hasher.clone())),
             hasher,
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(first_id),
             counters: SharedCounters::default(),
             gauges: Gauges::default(),
             losses: SharedLosses::default(),
@@ -134,11 +153,7 @@ impl Broker {
             timetable: Mutex::default(),
             deaths: Mutex::default(),
             unruled: Mutex::default(),
-        });
-        broker.add_vhost(DEFAULT_VHOST);
-        let events: Arc<dyn LogEvents> = broker.clone();
-        broker.log.attach(Arc::downgrade(&events));
-        broker
+        })
     }
 
     /// A broker that keeps nothing on disk.
@@ -173,7 +188,8 @@ impl Broker {
         let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
         if !vhosts.contains_key(name) {
             let index = u32::try_from(vhosts.len()).unwrap_or(u32::MAX);
-            vhosts.insert(name.into(), Vhost::new(name, index, &self.hasher));
+            vhosts
+                .insert(name.into(), Vhost::new(name, index, &self.hasher, self.catalogue.clone()));
         }
     }
 
@@ -183,7 +199,7 @@ impl Broker {
         self.vhost(name).is_some()
     }
 
-    fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+    pub(crate) fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
@@ -479,7 +495,7 @@ impl Broker {
         };
         for queue in queues {
             if let Some(mut state) = queue.lock() {
-                state.end_session(session);
+                state.end_session(session, effects);
                 state.dispatch(&queue, effects);
             }
             self.end_if_unused(vhost, &queue, effects);

@@ -20,6 +20,7 @@ pub mod address;
 mod alarm;
 mod batch;
 mod broker;
+pub mod catalogue;
 pub mod control;
 mod counters;
 mod encoder;

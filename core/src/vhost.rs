@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::address::Pattern;
+use crate::catalogue::Catalogue;
 use crate::policy::Policies;
 use crate::retained::{Changes, Retained};
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
@@ -19,6 +20,9 @@ pub(crate) struct Vhost {
     /// Guards exchanges, queues by name, and bindings. The first lock in the order: routing,
     /// queue, outbox.
     routing: RwLock<Routing>,
+    catalogue: Option<Arc<dyn Catalogue>>,
+    /// The number of the last change that was proposed to the catalogue.
+    proposed: AtomicU64,
     /// Moves with every change of routing that a cached route could show.
     version: AtomicU64,
     /// Guards the last value of each address. Who sets one holds it while the route is resolved,
@@ -31,10 +35,19 @@ pub(crate) struct Vhost {
 }
 
 impl Vhost {
-    pub(crate) fn new(name: &str, index: u32, hasher: &ahash::RandomState) -> Arc<Self> {
+    pub(crate) fn new(
+        name: &str,
+        index: u32,
+        hasher: &ahash::RandomState,
+        catalogue: Option<Arc<dyn Catalogue>>,
+    ) -> Arc<Self> {
         let name: Arc<str> = name.into();
+        let mut routing = Routing::new(name.clone(), hasher);
+        routing.journal = catalogue.is_some().then(Vec::new);
         Arc::new(Self {
-            routing: RwLock::new(Routing::new(name.clone(), hasher)),
+            routing: RwLock::new(routing),
+            catalogue,
+            proposed: AtomicU64::new(0),
             name,
             index,
             version: AtomicU64::new(1),
@@ -54,8 +67,29 @@ impl Vhost {
         let mut routing: RwLockWriteGuard<'_, Routing> =
             self.routing.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut routing);
+        if let (Some(journal), Some(catalogue)) = (&mut routing.journal, &self.catalogue)
+            && !journal.is_empty()
+        {
+            // Under the lock, so that the catalogue has changes in their order.
+            let number = catalogue.propose(std::mem::take(journal));
+            self.proposed.store(number, Ordering::Release);
+        }
         self.version.fetch_add(1, Ordering::Release);
         result
+    }
+
+    /// Routing, to put back what the catalogue has.
+    pub(crate) fn restore_routing<T>(&self, change: impl FnOnce(&mut Routing) -> T) -> T {
+        let mut routing = self.routing.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut routing);
+        routing.journal.iter_mut().for_each(Vec::clear);
+        result
+    }
+
+    /// The catalogue, and the last change here that was proposed to it.
+    pub(crate) fn proposed(&self) -> Option<(&Arc<dyn Catalogue>, u64)> {
+        let catalogue = self.catalogue.as_ref()?;
+        Some((catalogue, self.proposed.load(Ordering::Acquire))).filter(|(_, number)| *number > 0)
     }
 
     /// Where the worker's cache has the route of a draft, resolved if it had it not. With

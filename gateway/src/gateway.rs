@@ -20,11 +20,12 @@ use trivium_core::{Broker, Protocol};
 
 use crate::accept::{self, Accept, Accepted};
 use crate::clock::SLOT;
-use crate::config::{Config, Door, PlacedPolicy, Storage};
+use crate::config::{self, Config, Door, PlacedPolicy};
 use crate::control::Control;
 use crate::drive::{Caller, Carrier, Drive, Stream};
 use crate::listen::tcp::{self, BindError, Bound};
 use crate::shared::Shared;
+use crate::storage::{Storage, StorageError};
 use crate::telemetry::{Counters, Telemetry};
 use crate::{descriptors, http};
 
@@ -48,6 +49,9 @@ pub enum StartError {
     /// A listener cannot be opened; the configuration's fault, or that of a second broker.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 /// A gateway that serves clients. Dropping it stops it without a drain.
@@ -56,21 +60,20 @@ pub struct Running {
     shared: Arc<Shared>,
     addresses: BTreeMap<Door, Vec<SocketAddr>>,
     background: Vec<JoinHandle<()>>,
+    /// `None` when nothing is kept on disk.
+    storage: Option<Arc<Storage>>,
 }
 
 impl Gateway {
     /// Opens every listener of `config` and begins to serve. Must be called inside a tokio runtime
     /// with time and IO. Several gateways may run in one process; they share nothing.
-    #[expect(clippy::unused_async, reason = "opening what is on disk will wait")]
     pub async fn start(mut config: Config) -> Result<Running, StartError> {
         let mut doors = Vec::new();
         for door in Door::ALL {
             doors.push(tcp::open(door, config.listeners.of(door))?);
         }
         clamp_connections(&mut config);
-        tell_storage(&config.storage);
-        let broker = Broker::ephemeral(config.limits.core, seed());
-        broker.set_epoch(unix_ms());
+        let (broker, storage) = open_broker(&config).await?;
         config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
         for PlacedPolicy { vhost, kind, policy } in &config.policies {
             let set = broker.set_policy(vhost, *kind, policy.clone());
@@ -90,9 +93,10 @@ impl Gateway {
         let mut running = Running {
             shared: shared.clone(),
             addresses: BTreeMap::new(),
+            storage: storage.clone(),
             background: vec![
                 tokio::spawn(keep_time(shared.clone())),
-                tokio::spawn(keep_publishing(telemetry.clone())),
+                tokio::spawn(keep_publishing(telemetry.clone(), shared.clone(), storage)),
             ],
         };
         let stacks = Stacks::new(&shared, telemetry, &config);
@@ -206,6 +210,12 @@ impl Running {
             let left = self.shared.tasks.len();
             warn!(left, "not every connection ended in time");
         }
+        if let Some(storage) = self.storage.clone() {
+            let closed = tokio::task::spawn_blocking(move || storage.close()).await;
+            if closed.is_err() {
+                warn!("the data directory was not closed in order");
+            }
+        }
         has_ended
     }
 }
@@ -230,12 +240,19 @@ async fn keep_time(shared: Arc<Shared>) {
     }
 }
 
-async fn keep_publishing(telemetry: Arc<Telemetry>) {
+async fn keep_publishing(
+    telemetry: Arc<Telemetry>,
+    shared: Arc<Shared>,
+    storage: Option<Arc<Storage>>,
+) {
     let mut seconds = interval(PUBLISH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         seconds.tick().await;
         telemetry.publish();
+        if let Some(storage) = &storage {
+            storage.watch(&shared.broker);
+        }
     }
 }
 
@@ -254,15 +271,28 @@ fn clamp_connections(config: &mut Config) {
     config.limits.connections_max = NonZeroU32::new(possible).unwrap_or(NonZeroU32::MIN);
 }
 
-fn tell_storage(storage: &Storage) {
-    match storage {
-        Storage::Ephemeral => warn!("everything is kept in memory only; a restart loses it"),
-        Storage::Directory(directory) => warn!(
-            data = %directory.display(),
-            "the data directory is not used yet: everything is kept in memory only; a restart \
-             loses it"
-        ),
-    }
+/// The broker, and what keeps it.
+async fn open_broker(config: &Config) -> Result<(Arc<Broker>, Option<Arc<Storage>>), StartError> {
+    let (limits, seed, started_at) = (config.limits.core, seed(), unix_ms());
+    let opened = match config.storage.clone() {
+        config::Storage::Ephemeral => {
+            warn!("everything is kept in memory only; a restart loses it");
+            (Broker::ephemeral(limits, seed), None)
+        }
+        config::Storage::Directory(directory) => {
+            let accept_loss = config.accept_loss;
+            let opening = tokio::task::spawn_blocking(move || {
+                Storage::open(&directory, accept_loss, limits, (seed, started_at))
+            });
+            let opened = opening.await.unwrap_or_else(|panic| {
+                std::panic::resume_unwind(panic.into_panic());
+            });
+            let (broker, storage) = opened?;
+            (broker, Some(Arc::new(storage)))
+        }
+    };
+    opened.0.set_epoch(started_at);
+    Ok(opened)
 }
 
 /// Tells systemd (`Type=notify`) how far we are; nobody listens where `NOTIFY_SOCKET` is not set.

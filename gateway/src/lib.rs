@@ -42,8 +42,10 @@ mod http;
 mod listen;
 mod shared;
 mod shutdown;
+mod storage;
 mod telemetry;
 
 pub use gateway::{Gateway, Running, StartError};
 pub use listen::tcp::BindError;
+pub use storage::StorageError;
 pub use telemetry::metric_names;

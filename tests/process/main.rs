@@ -1,8 +1,9 @@
 //! The binary, as an operator meets it: what it says, on which ports, and how it ends.
 //!
 //! `program.rs` finds the binary, starts it and reads its log; `life.rs` runs it to its end;
-//! `usage.rs` tells it what it cannot do.
+//! `restart.rs` looks at what survives it; `usage.rs` tells it what it cannot do.
 
 mod life;
 mod program;
+mod restart;
 mod usage;

@@ -65,7 +65,9 @@ fn last_change() -> SystemTime {
 /// The binary with these arguments, and nothing of our environment but `variables`.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
-    command.args(arguments).env_clear().envs(variables.iter().copied());
+    // What is to be kept says so; nothing else leaves anything behind.
+    command.args(arguments).env_clear().env("TRIVIUM_EPHEMERAL", "true");
+    command.envs(variables.iter().copied());
     command
 }
 
@@ -191,6 +193,12 @@ impl Program {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
         assert!(status.success(), "it is our child");
+    }
+
+    /// Ends it as a power cut would, as far as the process knows.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it has ended");
     }
 
     /// Its exit code, once it has ended by itself.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Binding, Destination, Reply, snapshot};
+use super::{Answer, Binding, Destination, Reply, committed, snapshot};
+use crate::catalogue::{Change, StoredBinding};
 use crate::routing::{
     BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers, check_weight,
 };
@@ -12,7 +13,10 @@ use crate::{Refusal, Response};
 /// `queue.bind` and `exchange.bind`
 pub(super) fn bind(session: &Arc<SessionShared>, binding: Binding) -> Reply {
     match snapshot::is_wanted(&binding) {
-        Ok(false) => Reply::Ready(bind_now(session, binding)),
+        Ok(false) => {
+            let answer = bind_now(session, binding);
+            committed(session, answer)
+        }
         Ok(true) => Reply::Pending(Box::pin(snapshot::bind(session.clone(), binding))),
         Err(refusal) => Reply::Ready(Err(refusal)),
     }
@@ -43,14 +47,22 @@ pub(super) fn bind_now(session: &SessionShared, binding: Binding) -> Answer {
 pub(super) fn unbind(session: &SessionShared, binding: Binding) -> Result<Response, Refusal> {
     check_ends(&binding)?;
     session.connection.vhost.change_routing(|routing| {
+        let destination = binding.destination.clone();
         let target = match target(session, routing, &binding.destination) {
             Ok(target) => target.id(),
             Err(Refusal::NotFound { .. }) => match binding.destination {
                 Destination::Queue(_) => return Ok(Response::Done),
-                Destination::Exchange(name) => TargetId::Exchange(name.into()),
+                Destination::Exchange(ref name) => TargetId::Exchange(name.as_str().into()),
             },
             Err(refusal) => return Err(refusal),
         };
+        if routing.exchange(&binding.source).is_ok_and(|source| source.durable) {
+            let Binding { source, key, arguments, .. } = binding.clone();
+            routing.record(|vhost| {
+                let vhost = vhost.to_owned();
+                Change::RemoveBinding(StoredBinding { vhost, source, destination, key, arguments })
+            });
+        }
         let key = BindingKey::new(&binding.key, binding.arguments);
         routing.unbind(&binding.source, &target, &key);
         Ok(Response::Done)

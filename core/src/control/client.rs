@@ -137,7 +137,7 @@ impl Broker {
                 session.contents().consumers.remove(&consumer);
             }
             if let Some(mut state) = queue.lock() {
-                state.suspend(session);
+                state.suspend(session, effects);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Broker {
         };
         let Some(queue) = queue else { return };
         if let Some(mut state) = queue.lock() {
-            state.end_session(session);
+            state.end_session(session, effects);
             state.dispatch(&queue, effects);
         }
         self.end_if_unused(&session.connection.vhost, &queue, effects);

@@ -413,7 +413,10 @@ impl crate::Broker {
             Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
             Request::AwaitCalm => alarm::calm(session),
             Request::Bind(binding) => binding::bind(session, binding),
-            request => Reply::Ready(answer(session, request)),
+            request => {
+                let answer = answer(session, request);
+                committed(session, answer)
+            }
         }
     }
 
@@ -432,6 +435,24 @@ impl crate::Broker {
             other => return Err(other),
         })
     }
+}
+
+/// Holds an answer back until every durable change of the vhost so far is committed: its own, and
+/// those that it may have seen.
+fn committed(session: &Arc<crate::session::SessionShared>, answer: Answer) -> Reply {
+    let Some((catalogue, number)) = session.connection.vhost.proposed() else {
+        return Reply::Ready(answer);
+    };
+    if catalogue.poll_committed(number, std::task::Waker::noop()).is_ready() {
+        return Reply::Ready(answer);
+    }
+    let catalogue = catalogue.clone();
+    let mut answer = Some(answer);
+    Reply::Pending(Box::pin(std::future::poll_fn(move |context| {
+        catalogue
+            .poll_committed(number, context.waker())
+            .map(|()| answer.take().unwrap_or(Err(Refusal::Internal)))
+    })))
 }
 
 fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Answer {

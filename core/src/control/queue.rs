@@ -82,7 +82,7 @@ pub(super) fn declare(
             arguments: declare.arguments.clone(),
             window_max: connection.broker.window_max(),
         });
-        routing.queues.insert(queue.name.clone(), queue.clone());
+        routing.add_queue(&queue);
         Ok((queue, true))
     })?;
     if is_new {

@@ -16,7 +16,7 @@ use crate::{Message, QueueId};
 
 pub use crate::message::Codecs;
 pub use ephemeral::EphemeralLog;
-pub use recovered::{Recovered, RecoveredQueue};
+pub use recovered::{Recovered, RecoveredQueue, Special};
 pub use stepped::StepLog;
 
 /// Where a message stands in a log: 1, 2, 3, ...

@@ -1,13 +1,16 @@
 //! What a log still has when the broker starts.
 
 use super::Position;
-use crate::QueueId;
+use crate::{Instant, QueueId};
 
 /// The messages that queues held when the broker ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Every queue that held something.
     pub queues: Vec<RecoveredQueue>,
+    /// The messages that have a priority or expire, ascending by position; some of them may be in
+    /// no queue any more.
+    pub special: Vec<Special>,
     /// The broker was stopped in order: what was delivered and not settled is known exactly.
     /// Otherwise any message may have been delivered before.
     pub is_clean: bool,
@@ -19,6 +22,17 @@ impl Recovered {
     pub fn messages(&self) -> u64 {
         self.queues.iter().map(RecoveredQueue::messages).sum()
     }
+}
+
+/// What a queue must know of a message before it reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Special {
+    /// The message.
+    pub position: Position,
+    /// As [`crate::Message::priority`].
+    pub priority: u8,
+    /// As [`crate::Message::expires_at`].
+    pub expires_at: Option<Instant>,
 }
 
 /// The messages of one queue.

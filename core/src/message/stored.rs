@@ -85,6 +85,16 @@ impl Message {
         into.extend_from_slice(self.body());
     }
 
+    /// Priority and expiry of the message that `bytes` hold, without looking at the rest.
+    #[must_use]
+    pub fn peek(bytes: &[u8], codecs: Codecs) -> Option<(u8, Option<Instant>)> {
+        let header = bytes.first_chunk::<HEADER_BYTES>().filter(|header| header[0] == VERSION)?;
+        let expires_at = u64::from_le_bytes(std::array::from_fn(|index| header[16 + index]));
+        let expires_at = (expires_at > 0)
+            .then(|| Instant::from_millis(expires_at.saturating_sub(codecs.started_at)));
+        Some((header[12], expires_at))
+    }
+
     /// The message that `bytes` hold; `None` when no [`Message::store`] of a known version wrote
     /// them. Its publisher is no connection of this run.
     #[must_use]
@@ -98,6 +108,7 @@ impl Message {
         if version != VERSION {
             return None;
         }
+        let (priority, expires_at) = Self::peek(bytes, codecs)?;
         let key_len = u16::from_le_bytes([header[4], header[5]]);
         let extensions_len = u16::from_le_bytes([header[6], header[7]]);
         let properties_len = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
@@ -105,12 +116,9 @@ impl Message {
         let (exchange, rest) = rest.split_at_checked(usize::from(exchange_len))?;
         let (key, rest) = rest.split_at_checked(usize::from(key_len))?;
         let (properties, body) = rest.split_at_checked(usize::try_from(properties_len).ok()?)?;
-        let expires_at = u64::from_le_bytes(std::array::from_fn(|index| header[16 + index]));
-        let expires_at = (expires_at > 0)
-            .then(|| Instant::from_millis(expires_at.saturating_sub(codecs.started_at)));
         let draft = Draft {
             expires_at,
-            priority: header[12],
+            priority,
             exchange: std::str::from_utf8(exchange).ok()?,
             routing_key: std::str::from_utf8(key).ok()?,
             codec,

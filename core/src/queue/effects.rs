@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Death, Queue};
 use crate::counters::Counters;
-use crate::log::{Log, Position, Settled};
+use crate::log::{Attempted, Log, Position, Settled};
 use crate::session::SessionShared;
 use crate::{Instant, Outbox, QueueId};
 
@@ -16,6 +16,8 @@ pub(crate) struct Effects {
     touched: Vec<Arc<Outbox>>,
     /// Messages that left durable queues.
     settled: Vec<Settled>,
+    /// Logged messages that went back.
+    attempted: Vec<Attempted>,
     /// Messages to be read back.
     reads: Vec<(QueueId, Vec<Position>)>,
     /// Sessions at their shared limit that got room again.
@@ -64,6 +66,11 @@ impl Effects {
         self.settled.push(Settled { queue, first, count });
     }
 
+    /// Notes that a logged message went back, and how often it was delivered.
+    pub(crate) fn requeue(&mut self, queue: QueueId, position: Position, attempts: u16) {
+        self.attempted.push(Attempted { queue, position, attempts });
+    }
+
     /// What left queues and was not told to the log yet.
     pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
         std::mem::take(&mut self.settled)
@@ -104,6 +111,10 @@ impl Effects {
         if !self.settled.is_empty() {
             log.release(&self.settled);
             self.settled.clear();
+        }
+        if !self.attempted.is_empty() {
+            log.requeue(&self.attempted);
+            self.attempted.clear();
         }
         for (queue, positions) in self.reads.drain(..) {
             log.read(queue, positions);

@@ -35,8 +35,8 @@ const _: () = assert!(size_of::<Entry>() <= 32, "a window holds thousands of ent
 /// A stretch of the backlog.
 #[derive(Debug)]
 enum Stretch {
-    /// Adjacent in arrival and in position; `bytes` of bodies together.
-    Logged { arrival: Arrival, position: Position, count: u64, bytes: u64 },
+    /// Adjacent in arrival and in position, delivered equally often; `bytes` of bodies together.
+    Logged { arrival: Arrival, position: Position, count: u64, bytes: u64, attempts: u16 },
     /// A message that no log has.
     Resident(Entry),
 }
@@ -108,17 +108,20 @@ impl Lane {
             return self.backlog.push_back(Stretch::Resident(entry));
         };
         let entry_bytes = u64::from(entry.bytes);
-        if let Some(Stretch::Logged { arrival, position: first, count, bytes }) =
+        let entry_attempts = entry.attempts;
+        if let Some(Stretch::Logged { arrival, position: first, count, bytes, attempts }) =
             self.backlog.back_mut()
             && *arrival + *count == entry.arrival
             && first.plus(*count) == position
+            && *attempts == entry_attempts
         {
             *count += 1;
             *bytes += entry_bytes;
             return;
         }
         let arrival = entry.arrival;
-        self.backlog.push_back(Stretch::Logged { arrival, position, count: 1, bytes: entry_bytes });
+        let (count, bytes, attempts) = (1, entry_bytes, entry_attempts);
+        self.backlog.push_back(Stretch::Logged { arrival, position, count, bytes, attempts });
     }
 
     /// Puts a delivered message back to where it stood.
@@ -236,7 +239,7 @@ impl Lane {
                 self.holes += 1;
                 Some(std::mem::replace(entry, Entry::hole(wanted)))
             }
-            Stretch::Logged { arrival, position, count, bytes } => {
+            Stretch::Logged { arrival, position, count, bytes, attempts } => {
                 let offset = wanted - *arrival;
                 if offset >= *count || !self.gone.insert(wanted) {
                     return None;
@@ -244,7 +247,9 @@ impl Lane {
                 self.holes += 1;
                 let share = *bytes / *count;
                 *bytes -= share;
-                Some(Entry::paged(wanted, self.priority, position.plus(offset), share))
+                let attempts = *attempts;
+                let entry = Entry::paged(wanted, self.priority, position.plus(offset), share);
+                Some(Entry { attempts, ..entry })
             }
         }
     }
@@ -300,11 +305,12 @@ impl Lane {
     fn pop_stretch(&mut self) -> Option<Entry> {
         let front = self.backlog.front_mut()?;
         self.backlog_count -= 1;
-        if let Stretch::Logged { arrival, position, count, bytes } = front
+        if let Stretch::Logged { arrival, position, count, bytes, attempts } = front
             && *count > 1
         {
             let share = *bytes / *count;
-            let entry = Entry::paged(*arrival, self.priority, *position, share);
+            let paged = Entry::paged(*arrival, self.priority, *position, share);
+            let entry = Entry { attempts: *attempts, ..paged };
             *arrival += 1;
             *position = position.plus(1);
             *count -= 1;
@@ -313,8 +319,9 @@ impl Lane {
         }
         match self.backlog.pop_front()? {
             Stretch::Resident(entry) => Some(entry),
-            Stretch::Logged { arrival, position, bytes, .. } => {
-                Some(Entry::paged(arrival, self.priority, position, bytes))
+            Stretch::Logged { arrival, position, bytes, attempts, .. } => {
+                let paged = Entry::paged(arrival, self.priority, position, bytes);
+                Some(Entry { attempts, ..paged })
             }
         }
     }
@@ -352,10 +359,11 @@ impl Lane {
             };
             self.reading.remove(&position);
             let entry_bytes = u64::from(entry.bytes);
-            if let Some(Stretch::Logged { arrival, position: first, count, bytes }) =
+            if let Some(Stretch::Logged { arrival, position: first, count, bytes, attempts }) =
                 self.backlog.front_mut()
                 && entry.arrival + 1 == *arrival
                 && position.plus(1) == *first
+                && entry.attempts == *attempts
             {
                 *arrival = entry.arrival;
                 *first = position;
@@ -363,8 +371,9 @@ impl Lane {
                 *bytes += entry_bytes;
                 continue;
             }
-            let (arrival, bytes) = (entry.arrival, entry_bytes);
-            self.backlog.push_front(Stretch::Logged { arrival, position, count: 1, bytes });
+            let Entry { arrival, attempts, .. } = entry;
+            let (count, bytes) = (1, entry_bytes);
+            self.backlog.push_front(Stretch::Logged { arrival, position, count, bytes, attempts });
         }
         for entry in self.returned.values_mut().filter(|entry| entry.position.is_some()) {
             entry.message = None;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::Effects;
 use super::state::State;
 use crate::DeliveryId;
 use crate::session::SessionShared;
@@ -40,7 +41,7 @@ impl State {
 
     /// The connection of an MQTT session is gone and the session stays: what its client knows of
     /// goes back under its label, to be sent again; what was not sent yet was not delivered.
-    pub(crate) fn suspend(&mut self, session: &Arc<SessionShared>) {
+    pub(crate) fn suspend(&mut self, session: &Arc<SessionShared>, effects: &mut Effects) {
         for place in 0..u32::try_from(self.takers.len()).unwrap_or(u32::MAX) {
             let taker = self.takers[place as usize].as_ref();
             if !taker.is_some_and(|taker| Arc::ptr_eq(&taker.session, session)) {
@@ -48,7 +49,7 @@ impl State {
             }
             for (slot, entry) in self.unsettled.remove_of(place) {
                 let was_sent = self.marks.contains_key(&entry.arrival);
-                self.put_back(slot, entry, was_sent);
+                self.put_back(slot, entry, was_sent, effects);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
                 session.settled(std::mem::take(&mut taker.unsettled));

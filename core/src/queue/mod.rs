@@ -25,6 +25,7 @@ mod unsettled;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::catalogue::StoredQueue;
 use crate::{ConnectionId, QueueId, Table};
 
 pub(crate) use death::{Death, Reason};
@@ -111,6 +112,17 @@ impl Queue {
     /// Whether publishes must [`State::reserve`] before they are logged.
     pub(crate) fn can_refuse(&self) -> bool {
         self.can_refuse.load(Ordering::Relaxed)
+    }
+
+    /// As the catalogue keeps it.
+    pub(crate) fn stored(&self, vhost: &str) -> StoredQueue {
+        StoredQueue {
+            vhost: vhost.to_owned(),
+            name: self.name.to_string(),
+            id: self.id,
+            auto_delete: self.auto_delete,
+            arguments: self.arguments.clone(),
+        }
     }
 
     /// Whether messages in it are logged.

@@ -212,6 +212,32 @@ impl State {
         true
     }
 
+    /// Appends a message that the log has from an earlier run. The caller dispatches afterwards.
+    pub(crate) fn restore(
+        &mut self,
+        position: Position,
+        attempts: u16,
+        priority: u8,
+        expires_at: Option<Instant>,
+    ) {
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        let of_message = expires_at.unwrap_or(Instant::NEVER);
+        // How long it was here before is not known: its time begins anew.
+        let of_queue = self.args.message_ttl_ms;
+        let of_queue =
+            of_queue.map_or(Instant::NEVER, |millis| Instant::START.after_millis(millis));
+        let expires_at = of_message.min(of_queue);
+        self.needs_care |= expires_at != Instant::NEVER || self.args.is_bounded();
+        let entry = Entry {
+            position: Some(position),
+            attempts,
+            priority: priority.min(self.args.max_priority),
+            ..Entry::hole(arrival)
+        };
+        self.ready.push(entry, expires_at, true);
+    }
+
     /// Appends a message that goes out at QoS 0 to a session's queue. It is dropped, and counted,
     /// when nobody is there to take it or too many wait. False when the queue is deleted.
     pub(crate) fn push_express(
@@ -258,7 +284,7 @@ impl State {
             self.marks.remove(&entry.arrival);
         }
         match settlement.outcome {
-            Outcome::Requeued => self.put_back(settlement.slot, entry, true),
+            Outcome::Requeued => self.put_back(settlement.slot, entry, true, effects),
             Outcome::Rejected => {
                 self.ready.release_expiry(settlement.slot);
                 self.die(entry.position, entry.message, Reason::Rejected);
@@ -273,13 +299,22 @@ impl State {
         self.forget_idle(place);
     }
 
-    pub(super) fn put_back(&mut self, slot: u32, entry: Unsettled, was_delivered: bool) {
+    pub(super) fn put_back(
+        &mut self,
+        slot: u32,
+        entry: Unsettled,
+        was_delivered: bool,
+        effects: &mut Effects,
+    ) {
         let attempts = entry.attempts.saturating_add(u16::from(was_delivered));
         if self.args.delivery_limit.is_some_and(|limit| attempts > limit) {
             self.ready.release_expiry(slot);
             return self.die(entry.position, entry.message, Reason::DeliveryLimit);
         }
         self.needs_care |= self.args.is_bounded();
+        if let Some(position) = entry.position {
+            effects.requeue(self.id, position, attempts);
+        }
         let entry = Entry {
             arrival: entry.arrival,
             position: entry.position,
@@ -380,14 +415,14 @@ impl State {
 
     /// Ends everything of a session here: detaches, and puts back what it has not settled. The
     /// caller dispatches afterwards.
-    pub(crate) fn end_session(&mut self, session: &Arc<SessionShared>) {
+    pub(crate) fn end_session(&mut self, session: &Arc<SessionShared>, effects: &mut Effects) {
         for place in 0..u32::try_from(self.takers.len()).unwrap_or(u32::MAX) {
             let taker = self.takers[place as usize].as_ref();
             if !taker.is_some_and(|taker| Arc::ptr_eq(&taker.session, session)) {
                 continue;
             }
             for (slot, entry) in self.unsettled.remove_of(place) {
-                self.put_back(slot, entry, true);
+                self.put_back(slot, entry, true, effects);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
                 session.settled(std::mem::take(&mut taker.unsettled));

@@ -11,6 +11,7 @@ use super::target::{Target, TargetId, Targets};
 use super::topic::Trie;
 use crate::Table;
 use crate::address::Pattern;
+use crate::catalogue::{Change, StoredExchange};
 use crate::hash::NameMap;
 
 /// How an exchange chooses (AMQP 0-9-1, section 3.1.3; from `ConsistentHash` on, RabbitMQ's plugins).
@@ -117,6 +118,18 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// As the catalogue keeps it.
+    pub(super) fn stored(&self, vhost: &str) -> Change {
+        Change::PutExchange(StoredExchange {
+            vhost: vhost.to_owned(),
+            name: self.name.to_string(),
+            kind: self.kind.name().to_owned(),
+            auto_delete: self.auto_delete,
+            internal: self.internal,
+            arguments: self.arguments.clone(),
+        })
+    }
+
     /// An exchange whose arguments were found valid.
     pub(super) fn new(
         name: Arc<str>,

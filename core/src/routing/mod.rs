@@ -17,6 +17,8 @@ mod topic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::catalogue::{Change, StoredBinding};
+use crate::control::Destination;
 use crate::hash::NameMap;
 use crate::queue::Queue;
 use crate::{QueueId, Refusal, Table};
@@ -46,6 +48,8 @@ pub(crate) struct Routing {
     pub(crate) queues: NameMap<Arc<str>, Arc<Queue>>,
     /// Groups of shared subscriptions, by their queue's name.
     shares: NameMap<Arc<str>, Share>,
+    /// Durable changes since the catalogue was told; `None` when there is no catalogue.
+    pub(crate) journal: Option<Vec<Change>>,
     /// Which exchanges a target is bound to, so that its end need not search them all.
     bound_to: NameMap<TargetId, BTreeSet<Arc<str>>>,
 }
@@ -55,6 +59,7 @@ impl Routing {
         let mut routing = Self {
             vhost,
             hasher: hasher.clone(),
+            journal: None,
             exchanges: NameMap::with_hasher(hasher.clone()),
             queues: NameMap::with_hasher(hasher.clone()),
             shares: NameMap::with_hasher(hasher.clone()),
@@ -88,6 +93,9 @@ impl Routing {
         exchange.durable = durable;
         exchange.auto_delete = auto_delete;
         exchange.internal = internal;
+        if durable {
+            self.record(|vhost| exchange.stored(vhost));
+        }
         self.exchanges.insert(name, exchange);
     }
 
@@ -109,14 +117,56 @@ impl Routing {
         target: &Target,
         key: BindingKey,
     ) -> Result<bool, Refusal> {
+        let destination = self.durable_end(target);
         let exchange = self
             .exchanges
             .get_mut(source)
             .ok_or_else(|| Refusal::no_exchange(source, &self.vhost))?;
+        let durable = exchange.durable && key.pattern.is_none();
+        let stored = destination.filter(|_| durable).map(|destination| {
+            let (key, arguments) = (key.key.to_string(), key.arguments.clone());
+            (source.to_owned(), destination, key, arguments)
+        });
         let is_new = exchange.bind(target, key);
         let name = exchange.name.clone();
         self.bound_to.entry(target.id()).or_default().insert(name);
+        if let Some((source, destination, key, arguments)) = stored {
+            self.record(|vhost| {
+                let vhost = vhost.to_owned();
+                Change::PutBinding(StoredBinding { vhost, source, destination, key, arguments })
+            });
+        }
         Ok(is_new)
+    }
+
+    /// The name of a target that outlives a restart; only asked for when somebody keeps it.
+    fn durable_end(&self, target: &Target) -> Option<Destination> {
+        self.journal.as_ref()?;
+        match target {
+            Target::Queue(queue) => (queue.is_logged() && !queue.is_session)
+                .then(|| Destination::Queue(queue.name.to_string())),
+            Target::Exchange(name) => self
+                .exchanges
+                .get(name)
+                .filter(|exchange| exchange.durable)
+                .map(|_| Destination::Exchange(name.to_string())),
+            Target::QueueAtQos0(_) | Target::Subscriber(_) => None,
+        }
+    }
+
+    /// Notes a durable change for the catalogue.
+    pub(crate) fn record(&mut self, change: impl FnOnce(&str) -> Change) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(change(&self.vhost));
+        }
+    }
+
+    /// Adds a queue.
+    pub(crate) fn add_queue(&mut self, queue: &Arc<Queue>) {
+        if queue.is_logged() && !queue.is_session {
+            self.record(|vhost| Change::PutQueue(queue.stored(vhost)));
+        }
+        self.queues.insert(queue.name.clone(), queue.clone());
     }
 
     /// Unbinds; what was not bound is no error. Ends `source` when it was its last binding and it
@@ -161,6 +211,10 @@ impl Routing {
         let mut ended = vec![Arc::<str>::from(name)];
         while let Some(name) = ended.pop() {
             let Some(exchange) = self.exchanges.remove(&name) else { continue };
+            if exchange.durable {
+                let name = name.to_string();
+                self.record(|vhost| Change::RemoveExchange { vhost: vhost.to_owned(), name });
+            }
             for (target, _) in exchange.bindings() {
                 if let Some(sources) = self.bound_to.get_mut(target) {
                     sources.remove(&name);
@@ -179,8 +233,12 @@ impl Routing {
 
     /// Removes a queue's name and every binding that leads to it.
     pub(crate) fn remove_queue(&mut self, name: &str, id: QueueId) {
-        if self.queues.get(name).is_some_and(|queue| queue.id == id) {
-            self.queues.remove(name);
+        if self.queues.get(name).is_some_and(|queue| queue.id == id)
+            && let Some(queue) = self.queues.remove(name)
+            && queue.is_logged()
+        {
+            let name = name.to_owned();
+            self.record(|vhost| Change::RemoveQueue { vhost: vhost.to_owned(), name });
         }
         self.forget_target(&TargetId::Queue(id));
         self.forget_target(&TargetId::QueueAtQos0(id));

@@ -20,6 +20,8 @@ use crate::{Gateway, StartError};
 
 /// A fault at run time.
 const FAILED: u8 = 1;
+/// Where messages are kept when nobody says otherwise: in the working directory.
+const DEFAULT_DATA: &str = "trivium-data";
 /// Told something it cannot do.
 const MISCONFIGURED: u8 = 2;
 
@@ -39,13 +41,17 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME=ADDRESS|off", value_parser = parse_listen, help = LISTEN_HELP)]
     listen: Vec<(Door, String)>,
 
-    /// Keep what must survive a restart in this directory (not used yet)
+    /// Keep what must survive a restart in this directory [default: trivium-data]
     #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     data: Option<String>,
 
     /// Keep everything in memory only
     #[arg(long)]
     ephemeral: bool,
+
+    /// Start without what cannot be read in a damaged data directory
+    #[arg(long)]
+    accept_loss: bool,
 
     /// Write log lines as text or as json
     #[arg(long, value_name = "FORMAT")]
@@ -86,6 +92,9 @@ impl Arguments {
             raw.data.clear();
             raw.ephemeral = true;
         }
+        if raw.data.is_empty() && !raw.ephemeral {
+            DEFAULT_DATA.clone_into(&mut raw.data);
+        }
         if let Some(format) = &self.log_format {
             raw.log.format.clone_from(format);
         }
@@ -106,7 +115,7 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(MISCONFIGURED, &error),
     };
     let config = match Config::try_from(raw.clone()) {
-        Ok(config) => config,
+        Ok(config) => Config { accept_loss: arguments.accept_loss, ..config },
         Err(error) => return fail(MISCONFIGURED, &error),
     };
     if arguments.print_config {
@@ -137,7 +146,9 @@ fn serve(config: Config) -> ExitCode {
         };
         match Gateway::start(config).await {
             Ok(running) => run(running, signals).await,
-            Err(error @ StartError::Bind(_)) => return fail(MISCONFIGURED, &error),
+            Err(error @ (StartError::Bind(_) | StartError::Storage(_))) => {
+                return fail(MISCONFIGURED, &error);
+            }
         }
         ExitCode::SUCCESS
     });

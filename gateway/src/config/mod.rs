@@ -46,7 +46,8 @@ pub use users::{RawUser, RawVhost, User, Users};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawConfig {
-    /// Directory for what must survive a restart; empty for none.
+    /// Directory for what must survive a restart; empty for the command line's default, and for
+    /// none in a program that embeds the gateway.
     pub data: String,
     /// Keep everything in memory only.
     pub ephemeral: bool,
@@ -112,6 +113,8 @@ pub struct Config {
     pub policies: Vec<PlacedPolicy>,
     /// Where messages are kept.
     pub storage: Storage,
+    /// Start without what cannot be read in the data directory. A flag of one start, no setting.
+    pub accept_loss: bool,
 }
 
 /// Why there is no configuration. `Display` is the one line an operator reads.
@@ -227,6 +230,7 @@ impl TryFrom<RawConfig> for Config {
             vhosts,
             policies,
             storage,
+            accept_loss: false,
         })
     }
 }

@@ -6,7 +6,8 @@
 use trivium_core::log::{Attempted, Codecs, Position, Settled};
 use trivium_core::{Message, QueueId};
 
-use super::record::{FLAG_TARGET_SET, Fields, Kind, Record, put_number};
+use super::record::{FLAG_TARGET_SET, Kind, Record};
+use crate::fields::{Fields, put_number};
 
 /// The queues of a publish.
 #[derive(Clone, Copy, Debug)]

@@ -93,6 +93,14 @@ impl Failure {
         Self(format!("cannot {what} {file}: {error}"))
     }
 
+    pub(crate) fn of_catalogue(error: &redb::Error) -> Self {
+        Self(format!("the catalogue cannot be used: {error}"))
+    }
+
+    pub(crate) fn foreign(file: &str) -> Self {
+        Self(format!("{file} holds what this version cannot read"))
+    }
+
     fn damaged(file: &str, offset: u64) -> Self {
         Self(format!("{file} is damaged at offset {offset}"))
     }
@@ -183,8 +191,12 @@ impl DiskLog {
         codecs: Codecs,
         accept_loss: bool,
     ) -> Result<(Arc<Self>, Opened), OpenError> {
-        let found = recovery::recover(&**disk, accept_loss)?;
-        let recovered = Recovered { queues: found.live.recovered(), is_clean: found.is_clean };
+        let found = recovery::recover(&**disk, codecs, accept_loss)?;
+        let recovered = Recovered {
+            queues: found.live.recovered(),
+            special: found.special,
+            is_clean: found.is_clean,
+        };
         let opened = Opened { recovered, damaged: found.damaged, lost: found.lost };
         let shared = Arc::new(Shared::new(found.segments, found.live.last, codecs));
         let numbers = (found.number + 1, found.epoch + 1);

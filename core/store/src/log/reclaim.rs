@@ -11,13 +11,14 @@ use trivium_core::QueueId;
 use super::body::{CheckpointPart, Publish, Targets, parts, put_target_set, target_set};
 use super::commit::{Committer, SEAL_BYTES};
 use super::live::TargetSets;
-use super::record::{self, Kind, Record, put_number};
+use super::record::{self, Kind, Record};
 use super::segment::{
     Generation, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, old_name, spare_name,
 };
 use super::table::{Segment, Segments};
 use super::{Failure, scan};
 use crate::disk::read_all;
+use crate::fields::put_number;
 
 /// Runs of positions in one part of a checkpoint.
 const PART_RUNS_MAX: usize = 16 * 1024;

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
+use trivium_core::Message;
+use trivium_core::log::{Codecs, Position, Special};
 
+use super::body::{Publish, parts};
 use super::commit::SEAL_BYTES;
 use super::live::Live;
 use super::record::{self, Kind, Record};
@@ -31,6 +34,9 @@ pub(crate) struct Found {
     /// Damaged places that were passed over, and messages lost with them, once a queue.
     pub(crate) damaged: Vec<(String, u64)>,
     pub(crate) lost: u64,
+    /// Messages that have a priority or expire.
+    pub(crate) special: Vec<Special>,
+    codecs: Option<Codecs>,
     /// Positions that were read.
     present: RoaringTreemap,
     /// Where the checkpoint that is being read was begun.
@@ -47,9 +53,13 @@ struct Source {
 }
 
 /// Reads the log in `disk`. With `accept_loss` damaged places are passed over.
-pub(crate) fn recover(disk: &dyn Disk, accept_loss: bool) -> Result<Found, OpenError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    codecs: Codecs,
+    accept_loss: bool,
+) -> Result<Found, OpenError> {
     let (mut fresh, mut old) = (BTreeMap::new(), BTreeMap::new());
-    let mut found = Found::default();
+    let mut found = Found { codecs: Some(codecs), ..Found::default() };
     let names =
         disk.list().map_err(|error| OpenError::io("list", "the log's directory", &error))?;
     for name in names {
@@ -81,6 +91,8 @@ pub(crate) fn recover(disk: &dyn Disk, accept_loss: bool) -> Result<Found, OpenE
     if !found.damaged.is_empty() {
         found.lost = found.live.keep_only(&found.present);
     }
+    found.special.sort_by_key(|special| special.position);
+    found.special.dedup_by_key(|special| special.position);
     found.live.count(&mut found.segments);
     Ok(found)
 }
@@ -166,6 +178,7 @@ impl Found {
             segment.note(record.position, record.count, offset as u64);
         }
         self.note_checkpoint(record, segment.id.number);
+        self.note_special(record)?;
         self.is_clean = match record.kind {
             Kind::Closed => true,
             Kind::Seal => self.is_clean,
@@ -173,6 +186,28 @@ impl Found {
         };
         self.live.apply(record, &mut Segments::default())?;
         segment.published += std::mem::take(&mut self.live.routed);
+        Some(())
+    }
+
+    fn note_special(&mut self, record: &Record<'_>) -> Option<()> {
+        let Some(codecs) = self.codecs else { return Some(()) };
+        match record.kind {
+            Kind::Publish => {
+                for (position, bytes) in Publish::parse(record)?.messages() {
+                    let (priority, expires_at) = Message::peek(bytes, codecs)?;
+                    if priority > 0 || expires_at.is_some() {
+                        let position = Position(position.try_into().ok()?);
+                        self.special.push(Special { position, priority, expires_at });
+                    }
+                }
+            }
+            Kind::Transaction => {
+                for part in parts(record.body)? {
+                    self.note_special(&part)?;
+                }
+            }
+            _ => {}
+        }
         Some(())
     }
 

@@ -23,7 +23,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn what_was_durable_survives_a_crash_at_any_operation() {
     let first = number("TRIVIUM_CRASH_FIRST_SEED", 0);
     let mut seen = run::Seen::default();
-    for seed in first..first + number("TRIVIUM_CRASH_SEEDS", 400) {
+    for seed in first..first + number("TRIVIUM_CRASH_SEEDS", 150) {
         Run::new(seed).generations(4, &mut seen);
     }
     if first == 0 {

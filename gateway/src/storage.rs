@@ -1,0 +1,171 @@
+//! The data directory: the broker that goes on where the last one ended, and what keeps it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+use trivium_core::log::Codecs;
+use trivium_core::{Alarms, Broker, Limits};
+use trivium_store::disk::{DirectoryLock, Disk, RealDisk};
+use trivium_store::{DiskCatalogue, DiskLog, Failure, OpenError, Options};
+
+/// What `DIR/format` says of this version.
+const FORMAT: &str = "trivium 1\n";
+
+/// Why a data directory cannot be used. `Display` is the line an operator reads.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// Another process uses it.
+    #[error("data directory {0}: another process uses it")]
+    Taken(String),
+    /// It was written by another version.
+    #[error("data directory {directory}: its format is {format:?}, this version knows {FORMAT:?}")]
+    Format {
+        /// The directory.
+        directory: String,
+        /// As it says.
+        format: String,
+    },
+    /// The operating system said no.
+    #[error("data directory {0}: {1}")]
+    Io(String, io::Error),
+    /// The log in it cannot be opened.
+    #[error("data directory {0}: {1}; --accept-loss starts without what cannot be read")]
+    Damaged(String, OpenError),
+    /// The log in it cannot be opened.
+    #[error("data directory {0}: {1}")]
+    Log(String, OpenError),
+    /// The catalogue in it cannot be opened.
+    #[error("data directory {0}: {1}")]
+    Catalogue(String, Failure),
+}
+
+/// What keeps the messages of a broker; closed by [`Storage::close`].
+#[derive(Debug)]
+pub(crate) struct Storage {
+    log: Arc<DiskLog>,
+    catalogue: Arc<DiskCatalogue>,
+    _lock: DirectoryLock,
+}
+
+impl Storage {
+    /// Opens `directory`, which is made when it is not there, and the broker in it. `started_at` is
+    /// the Unix time of the gateway's start, in milliseconds.
+    pub(crate) fn open(
+        directory: &Path,
+        accept_loss: bool,
+        limits: Limits,
+        (seed, started_at): (u64, u64),
+    ) -> Result<(Arc<Broker>, Self), StorageError> {
+        let begun = Instant::now();
+        let io_error = |error| StorageError::Io(directory.display().to_string(), error);
+        let root = RealDisk::open(directory).map_err(io_error)?;
+        let lock = DirectoryLock::take(directory).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StorageError::Taken(directory.display().to_string()),
+            _ => StorageError::Io(directory.display().to_string(), error),
+        })?;
+        check_format(directory, &root)?;
+        info!(data = %directory.display(), "reading the data directory");
+        let disk = RealDisk::open(&directory.join("log")).map_err(io_error)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let (log, opened) =
+            DiskLog::open(&disk, Options::default(), codecs(started_at), accept_loss).map_err(
+                |error| match error {
+                    OpenError::Damaged { .. } => {
+                        StorageError::Damaged(directory.display().to_string(), error)
+                    }
+                    _ => StorageError::Log(directory.display().to_string(), error),
+                },
+            )?;
+        for (file, offset) in &opened.damaged {
+            warn!(file, offset, "damaged; what could not be read is passed over");
+        }
+        if opened.lost > 0 {
+            warn!(messages = opened.lost, "messages are lost with damaged files");
+        }
+        let path = directory.join("catalogue.redb");
+        let (catalogue, stored) = DiskCatalogue::open(&path, end)
+            .map_err(|failure| StorageError::Catalogue(directory.display().to_string(), failure))?;
+        root.sync_directory().map_err(io_error)?;
+        let (broker, restored) = Broker::restore(
+            (log.clone(), opened.recovered),
+            (catalogue.clone(), stored),
+            limits,
+            seed,
+        );
+        log.start(end);
+        if restored.passed_over > 0 {
+            let count = restored.passed_over;
+            warn!(count, "exchanges or bindings that this version cannot make are passed over");
+        }
+        if restored.orphans > 0 {
+            info!(messages = restored.orphans, "messages of queues that ended are dropped");
+        }
+        info!(
+            queues = restored.queues,
+            messages = restored.messages,
+            took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "recovered"
+        );
+        Ok((broker, Self { log, catalogue, _lock: lock }))
+    }
+
+    /// Tells the broker whether the disk is full.
+    pub(crate) fn watch(&self, broker: &Broker) {
+        let (alarms, disk) = (broker.alarms(), self.log.is_full());
+        if alarms.disk != disk {
+            if disk {
+                warn!("the disk is full: persistent messages are refused until there is space");
+            } else {
+                info!("the disk has space again");
+            }
+            broker.set_alarms(Alarms { disk, ..alarms });
+        }
+    }
+
+    /// Makes everything durable and notes that the broker ended in order. Blocks for a sync.
+    pub(crate) fn close(&self) {
+        self.catalogue.close();
+        self.log.close();
+    }
+}
+
+/// The adapters' codecs, for messages that come from the disk.
+fn codecs(started_at: u64) -> Codecs {
+    let (amqp, stomp) = (trivium_amqp::PROPERTY_CODEC, trivium_stomp::PROPERTY_CODEC);
+    Codecs::new([amqp, &trivium_mqtt::PROPERTY_CODEC, stomp], started_at)
+}
+
+/// A directory of another version is left alone.
+fn check_format(directory: &Path, root: &RealDisk) -> Result<(), StorageError> {
+    let io_error = |error| StorageError::Io(directory.display().to_string(), error);
+    let path = directory.join("format");
+    match std::fs::read_to_string(&path) {
+        Ok(format) if format == FORMAT => Ok(()),
+        Ok(format) => {
+            Err(StorageError::Format { directory: directory.display().to_string(), format })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = root.create("format.new", 0).or_else(|_| root.open("format.new"));
+            let file = file.map_err(io_error)?;
+            file.write_at(0, FORMAT.as_bytes()).map_err(io_error)?;
+            file.sync().map_err(io_error)?;
+            root.rename("format.new", "format").map_err(io_error)?;
+            root.sync_directory().map_err(io_error)
+        }
+        Err(error) => Err(io_error(error)),
+    }
+}
+
+/// The disk failed: what it holds is unknown, and nothing can be confirmed any more. The next start
+/// finds out.
+#[expect(clippy::needless_pass_by_value, reason = "a callback owns what it hears")]
+fn end(failure: Failure) {
+    error!(%failure, "the disk failed; ending at once");
+    // What is logged gets a moment to be written.
+    std::thread::sleep(Duration::from_millis(100));
+    std::process::exit(1);
+}
