@@ -490,6 +490,7 @@ impl Broker {
         self.leave_client(session, effects);
         let queues = {
             let mut contents = session.contents();
+            contents.ended = true;
             contents.consumers.clear();
             contents.queues()
         };

@@ -96,12 +96,18 @@ struct Get {
 impl Get {
     fn take(&self, context: &Context<'_>) -> Poll<Answer> {
         let mut effects = self.session.connection.broker.effects();
-        let index = (!self.no_ack).then(|| self.session.contents().index_of(&self.queue));
+        // Held up to the end: a message taken for a session that is over would never come back.
+        let mut contents = self.session.contents();
+        if contents.ended {
+            return Poll::Ready(Err(Refusal::Internal));
+        }
+        let index = (!self.no_ack).then(|| contents.index_of(&self.queue));
         let Some(mut state) = self.queue.lock() else {
             return Poll::Ready(Err(Refusal::Internal));
         };
         let taken = state.get(&self.queue, &self.session, index, context.waker(), &mut effects);
         drop(state);
+        drop(contents);
         self.session.connection.broker.finish(&mut effects);
         taken.map(|taken| {
             Ok(Response::Got(taken.map(|taken| {

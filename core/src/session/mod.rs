@@ -162,6 +162,8 @@ pub(crate) struct Contents {
     queues: Vec<Option<Arc<Queue>>>,
     pub(crate) consumers: HashMap<ConsumerId, ConsumerPlace>,
     next_consumer: u32,
+    /// It is over: nothing is taken for it any more.
+    pub(crate) ended: bool,
     /// Which of `queues` is served first when there is room again.
     turn: usize,
     /// Its MQTT half, once opened and until another connection takes it over.
