@@ -124,11 +124,11 @@ impl Stacks {
         let connections_max = config.limits.connections_max.get() as usize;
         let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let counters = &shared.counters;
-        let tcp = |protocol: Protocol| {
+        let tcp = |door: Door, protocol: Protocol| {
             let shared = shared.clone();
             let serve = service_fn(move |accepted: Accepted<TcpStream>| {
                 let caller = Caller::new(accepted.peer, Carrier::Tcp, protocol);
-                let adapter = shared.adapters.make(protocol, shared.clock.now());
+                let adapter = shared.adapters.make(door, protocol, shared.clock.now());
                 let drive = Drive::new(shared.clone(), Stream(accepted.io), adapter, caller);
                 // An async block would hold the driver twice, in every idle connection.
                 drive.map(|_| Ok::<(), Infallible>(()))
@@ -148,15 +148,14 @@ impl Stacks {
         };
         let rules = || config.http.clone();
         let scraped = http::metrics_router(telemetry.clone(), rules());
-        let browsers = |protocol: Protocol| {
-            http::websocket_router(protocol, shared.clone(), rules(), websocket.clone())
-        };
-        let (web_stomp, web_mqtt) = (browsers(Protocol::Stomp), browsers(Protocol::Mqtt));
+        let browsers =
+            |door: Door| http::websocket_router(door, shared.clone(), rules(), websocket.clone());
+        let (web_stomp, web_mqtt) = (browsers(Door::WebStomp), browsers(Door::WebMqtt));
         let router = http::router(shared.clone(), telemetry, rules(), websocket);
         Self([
-            tcp(Protocol::Amqp),
-            tcp(Protocol::Mqtt),
-            tcp(Protocol::Stomp),
+            tcp(Door::Amqp, Protocol::Amqp),
+            tcp(Door::Mqtt, Protocol::Mqtt),
+            tcp(Door::Stomp, Protocol::Stomp),
             http(router),
             http(scraped),
             http(web_stomp),

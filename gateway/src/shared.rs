@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use trivium_core::{Adapter, Broker, Instant, Protocol};
 
 use crate::clock::Clock;
-use crate::config::{Amqp, HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
+use crate::config::{Amqp, Door, HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
 use crate::control::Control;
 use crate::telemetry::Counters;
 
@@ -79,7 +79,8 @@ const PACKET_BYTES_MAX: usize = 268_435_455 + 5;
 #[derive(Debug)]
 pub(crate) struct Adapters {
     amqp: Arc<trivium_amqp::Config>,
-    mqtt: Arc<trivium_mqtt::Config>,
+    /// By [`Door`], because mappings differ.
+    mqtt: [Arc<trivium_mqtt::Config>; Door::ALL.len()],
     stomp: Arc<trivium_stomp::Config>,
 }
 
@@ -97,13 +98,15 @@ impl Adapters {
                 cluster_name: amqp.cluster_name,
                 ..trivium_amqp::Config::default()
             }),
-            mqtt: Arc::new(trivium_mqtt::Config {
-                packet_bytes_max: (limits.message_bytes_max + HEADERS_BYTES_MAX)
-                    .min(PACKET_BYTES_MAX),
-                connect_timeout: limits.handshake_timeout,
-                coding: mapping.coding(),
-                unset_is_qos_0: mapping.unset_is_qos_0(),
-                ..trivium_mqtt::Config::default()
+            mqtt: Door::ALL.map(|door| {
+                Arc::new(trivium_mqtt::Config {
+                    packet_bytes_max: (limits.message_bytes_max + HEADERS_BYTES_MAX)
+                        .min(PACKET_BYTES_MAX),
+                    connect_timeout: limits.handshake_timeout,
+                    coding: mapping.coding(door),
+                    unset_is_qos_0: mapping.unset_is_qos_0(door),
+                    ..trivium_mqtt::Config::default()
+                })
             }),
             stomp: Arc::new(trivium_stomp::Config {
                 message_bytes_max: limits.message_bytes_max,
@@ -115,11 +118,13 @@ impl Adapters {
         }
     }
 
-    /// A fresh adapter for a connection accepted `now`.
-    pub(crate) fn make(&self, protocol: Protocol, now: Instant) -> Box<dyn Adapter> {
+    /// A fresh adapter for a connection accepted `now` at `door`.
+    pub(crate) fn make(&self, door: Door, protocol: Protocol, now: Instant) -> Box<dyn Adapter> {
         match protocol {
             Protocol::Amqp => Box::new(trivium_amqp::Connection::new(self.amqp.clone(), now)),
-            Protocol::Mqtt => Box::new(trivium_mqtt::Connection::new(self.mqtt.clone(), now)),
+            Protocol::Mqtt => {
+                Box::new(trivium_mqtt::Connection::new(self.mqtt[door as usize].clone(), now))
+            }
             Protocol::Stomp => Box::new(trivium_stomp::Connection::new(self.stomp.clone(), now)),
         }
     }

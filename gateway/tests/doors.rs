@@ -181,6 +181,36 @@ async fn rabbitmqs_websocket_ports_speak_one_protocol_and_are_guarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_listener_maps_topics_as_it_is_told() {
+    let running = start("[mapping]\naddress = \"rabbitmq\"\nlisteners = [\"web_mqtt\"]").await;
+    let mut reader = TcpStream::connect(address(&running, "stomp")).await.unwrap();
+    let subscribe = "SUBSCRIBE\nid:0\ndestination:/topic/#\nreceipt:r\n\n\0";
+    reader.write_all(format!("{CONNECT}{subscribe}").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    while !text.contains("receipt-id:r") {
+        text.push_str(&String::from_utf8(read(&mut reader, 1).await).unwrap());
+    }
+    // CONNECT as guest, then QoS 0 to `a.b/c`.
+    let packets =
+        b"\x10\x1b\0\x04MQTT\x04\xc2\0\0\0\x01x\0\x05guest\0\x05guest\x30\x08\0\x05a.b/ch";
+    let offered = [("sec-websocket-protocol", "mqtt")];
+    for (door, path) in [("web_mqtt", "/ws"), ("http", "/mqtt")] {
+        let (mut device, _) = upgrade_at(address(&running, door), path, &offered).await.unwrap();
+        device.send(Message::binary(&packets[..])).await.unwrap();
+        assert_eq!(next(&mut device).await.into_data()[..], *b"\x20\x02\0\0");
+    }
+    let mut device = TcpStream::connect(address(&running, "mqtt")).await.unwrap();
+    device.write_all(packets).await.unwrap();
+    let mut text = String::new();
+    while text.matches("\n\nh\0").count() < 3 {
+        text.push_str(&String::from_utf8(read(&mut reader, 1).await).unwrap());
+    }
+    assert_eq!(text.matches("destination:/topic/a.b.c\n").count(), 1, "{text}");
+    assert_eq!(text.matches("destination:/topic/a%2Eb.c\n").count(), 2, "{text}");
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_visited_page_does_not_reach_the_broker() {
     let running = start("[http]\nhosts = [\"dev.test\"]\norigins = [\"https://app.test\"]").await;
     let forbidden = Err(http::StatusCode::FORBIDDEN);

@@ -204,7 +204,7 @@ fn a_listener_may_map_as_rabbitmq_does() {
     let read = amqp.receive().expect("nothing is refused");
     let [there] = &read[..] else { panic!("{read:?}") };
     assert_eq!(there.address, "dev.192.168.1.1.%2E");
-    for (mode, expected) in [(None, 0), (Some(2), 1)] {
+    for (mode, expected) in [(None, 0), (Some(2), 2)] {
         let mode = mode.map(|mode| Field::property("delivery_mode", b'B', [mode]));
         amqp.publish(&message(Protocol::Amqp, &["a"], mode.clone().into_iter().collect()));
         amqp.receive().expect("nothing is refused");

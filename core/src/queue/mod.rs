@@ -14,6 +14,7 @@ mod dispatch;
 mod effective;
 mod effects;
 mod expiry;
+mod garbage;
 mod lane;
 mod mark;
 mod ready;
@@ -31,9 +32,10 @@ use crate::{ConnectionId, QueueId, Table};
 pub(crate) use death::{Death, Reason};
 pub(crate) use effective::{EffectiveArgs, Overflow, QueueType};
 pub(crate) use effects::Effects;
+pub(crate) use garbage::Garbage;
 pub(crate) use mark::{Mark, Marking};
 pub(crate) use room::Room;
-pub(crate) use state::{Garbage, Settlement, State};
+pub(crate) use state::{Settlement, State};
 pub(crate) use taker::{Consumer, Taker};
 
 /// A queue's fixed properties, and its state behind a lock.

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 
 use super::care::Dead;
 use super::death::Reason;
+use super::garbage::Garbage;
 use super::lane::{Arrival, Entry};
 use super::mark::Mark;
 use super::ready::{Front, Ready};
@@ -87,27 +88,6 @@ pub(crate) struct Settlement {
 impl Settlement {
     pub(crate) const fn new(delivery: DeliveryId, outcome: Outcome) -> Self {
         Self { slot: delivery.slot, generation: delivery.generation, outcome }
-    }
-}
-
-/// What a purged or deleted queue held, to be dropped in slices off the hot threads.
-#[derive(Debug, Default)]
-pub(crate) struct Garbage {
-    ready: Ready,
-    unsettled: Vec<Unsettled>,
-}
-
-impl Garbage {
-    /// Whether there is nothing left to drop.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.unsettled.is_empty()
-    }
-
-    /// Drops about `count` of what is left. Returns how many.
-    pub(crate) fn drop_some(&mut self, count: usize) -> usize {
-        let before = self.unsettled.len();
-        self.unsettled.truncate(before.saturating_sub(count));
-        before - self.unsettled.len() + self.ready.drop_some(count)
     }
 }
 

@@ -37,7 +37,7 @@ pub use http::{HttpRules, RawHttp};
 pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
-pub use mapping::{Dialect, Mapping};
+pub use mapping::{Dialect, Mapping, RawMapping};
 pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;
 pub use users::{RawUser, RawVhost, User, Users};
@@ -66,7 +66,7 @@ pub struct RawConfig {
     /// `[stomp]`.
     pub stomp: Stomp,
     /// `[mapping]`.
-    pub mapping: Mapping,
+    pub mapping: RawMapping,
     /// `[log]`.
     pub log: RawLog,
     /// `[[users]]`.
@@ -224,7 +224,7 @@ impl TryFrom<RawConfig> for Config {
             http: raw.http.try_into()?,
             amqp: raw.amqp.check()?,
             stomp: raw.stomp,
-            mapping: raw.mapping,
+            mapping: raw.mapping.try_into()?,
             log: raw.log.try_into()?,
             users,
             vhosts,

@@ -58,6 +58,10 @@ fn wrong_lines_are_named_in_one_line() {
         ("[log]\nfilter = \"a=b=c\"", "log.filter = \"a=b=c\": must be error, warn"),
         ("[http]\nhosts = [\"a:1\"]", "http.hosts = \"a:1\": must be names without"),
         ("[http]\norigins = [\"a.test\"]", "http.origins = \"a.test\": must be origins"),
+        (
+            "[mapping]\nlisteners = [\"amqp\"]",
+            "mapping.listeners = \"amqp\": must be listeners where MQTT is spoken",
+        ),
         ("[[users]]\nname = \"a\"", "t.toml, line 1: [[users]]: missing field `password`"),
         ("[[users]]\nname = \"\"\npassword = \"p\"", "users.name = \"\": must be 1 to 255"),
         ("[[users]]\nname = \"a\"\npassword = \"\"", "users.password of \"a\" = \"\": must not"),

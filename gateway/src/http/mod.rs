@@ -29,10 +29,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::{BoxError, ServiceExt};
-use trivium_core::Protocol;
 
 use crate::accept::{Accept, Accepted};
-use crate::config::HttpRules;
+use crate::config::{Door, HttpRules};
 use crate::shared::Shared;
 use crate::telemetry::Telemetry;
 use guard::GuardLayer;
@@ -55,6 +54,7 @@ struct Peer(SocketAddr);
 #[derive(Clone, Debug)]
 struct App {
     shared: Arc<Shared>,
+    door: Door,
     /// A WebSocket counts as a connection, too.
     accept: Accept<Upgraded>,
 }
@@ -74,7 +74,7 @@ pub(crate) fn router(
         .route("/stomp", get(websocket::stomp))
         .route("/mqtt", get(websocket::mqtt))
         .layer(GuardLayer::new(rules))
-        .with_state(App { shared, accept })
+        .with_state(App { shared, door: Door::Http, accept })
 }
 
 /// The door for Prometheus: `/metrics`, behind the guard.
@@ -85,19 +85,15 @@ pub(crate) fn metrics_router(telemetry: Arc<Telemetry>, rules: HttpRules) -> Rou
         .with_state(telemetry)
 }
 
-/// A door of RabbitMQ's WebSocket plugins: `protocol` alone, at `/ws`, behind the guard.
+/// A door of RabbitMQ's WebSocket plugins: one protocol alone, at `/ws`, behind the guard.
 pub(crate) fn websocket_router(
-    protocol: Protocol,
+    door: Door,
     shared: Arc<Shared>,
     rules: HttpRules,
     accept: Accept<Upgraded>,
 ) -> Router {
-    let handler = match protocol {
-        Protocol::Stomp => get(websocket::stomp),
-        Protocol::Mqtt => get(websocket::mqtt),
-        Protocol::Amqp => get(websocket::any),
-    };
-    let app = App { shared, accept };
+    let handler = if door == Door::WebStomp { get(websocket::stomp) } else { get(websocket::mqtt) };
+    let app = App { shared, door, accept };
     Router::new().route("/ws", handler).layer(GuardLayer::new(rules)).with_state(app)
 }
 

@@ -16,7 +16,7 @@ use trivium_core::Protocol;
 
 use super::{App, Peer};
 use crate::accept::Accepted;
-use crate::config::HEADERS_BYTES_MAX;
+use crate::config::{Door, HEADERS_BYTES_MAX};
 use crate::drive::{Caller, Carrier, Drive};
 use crate::listen::detect::{Detected, detect};
 use crate::listen::tcp::note_failure;
@@ -41,6 +41,7 @@ const SUBPROTOCOLS: [(&str, Protocol); 6] = [
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     socket: WebSocket,
+    door: Door,
     /// `None`: the first bytes tell.
     protocol: Option<Protocol>,
 }
@@ -105,7 +106,7 @@ fn upgrade(
         .max_message_size(message_bytes_max)
         .max_frame_size(message_bytes_max)
         .on_upgrade(move |socket| async move {
-            let accepted = Accepted { io: Upgraded { socket, protocol }, peer };
+            let accepted = Accepted { io: Upgraded { socket, door: app.door, protocol }, peer };
             if let Err(error) = app.accept.oneshot(accepted).await {
                 note_failure(&app.shared, peer, &error);
             }
@@ -130,7 +131,7 @@ pub(crate) async fn serve(
     accepted: Accepted<Upgraded>,
     shared: Arc<Shared>,
 ) -> Result<(), BoxError> {
-    let Accepted { io: Upgraded { mut socket, protocol }, peer } = accepted;
+    let Accepted { io: Upgraded { mut socket, door, protocol }, peer } = accepted;
     let (protocol, first) = match protocol {
         Some(protocol) => (protocol, Bytes::new()),
         None => match timeout(shared.limits.handshake_timeout, first_bytes(&mut socket)).await {
@@ -139,7 +140,7 @@ pub(crate) async fn serve(
         },
     };
     let caller = Caller::new(peer, Carrier::WebSocket, protocol);
-    let adapter = shared.adapters.make(protocol, shared.clock.now());
+    let adapter = shared.adapters.make(door, protocol, shared.clock.now());
     let transport = WebSocketTransport::new(socket, protocol, first);
     let reason = Drive::new(shared, transport, adapter, caller).await;
     debug!(%reason, "websocket ended");
