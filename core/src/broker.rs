@@ -17,7 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Planned};
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
 use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
@@ -40,6 +40,8 @@ pub struct Broker {
     pub(crate) log: Arc<dyn Log>,
     /// Where what is durable beside messages is kept; `None` for nowhere.
     pub(crate) catalogue: Option<Arc<dyn Catalogue>>,
+    /// Guards what was proposed to it and is done once it is committed.
+    pub(crate) planned: Mutex<Planned>,
     pub(crate) limits: Limits,
     pub(crate) hasher: ahash::RandomState,
     /// Guards what generated names are drawn from.
@@ -135,6 +137,7 @@ impl Broker {
         Arc::new(Self {
             log,
             catalogue,
+            planned: Mutex::default(),
             limits,
             names: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             vhosts: RwLock::new(NameMap::with_hasher(hasher.clone())),

@@ -1,18 +1,26 @@
 //! What is durable beside messages: exchanges, queues and the bindings between them.
 //!
-//! Routing writes down every durable change while its lock is held, so that the catalogue has them
-//! in their order; the answer to whoever asked waits until the change is committed, and so does the
-//! answer to everybody else who asks something of the vhost meanwhile. The catalogue never holds a
-//! position, and the log no name: queue ids join them, and are never used twice.
+//! What a client asks for is proposed first, and done once it is committed: nobody publishes to a
+//! queue that a crash would take away (`control::planned`). What the broker does by itself, such as
+//! ending a queue that nobody uses, is done at once: routing writes it down while its lock is held,
+//! so that the catalogue has changes in their order, and answers wait until it is committed. The
+//! catalogue never holds a position, and the log no name: ids join them, and are never used twice.
 
+mod claims;
+mod planned;
 mod restore;
+mod stepped;
 
+use std::sync::Weak;
 use std::task::{Poll, Waker};
 
 use crate::control::Destination;
 use crate::{QueueId, Table};
 
+pub(crate) use claims::{Claims, Name};
+pub(crate) use planned::{Planned, Slot};
 pub use restore::Restored;
+pub use stepped::StepCatalogue;
 
 /// A durable exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +96,27 @@ pub enum Change {
     RemoveBinding(StoredBinding),
 }
 
+impl Change {
+    /// What takes it back: something that was to be there and is not.
+    pub(crate) fn undone(self) -> Option<Self> {
+        match self {
+            Self::PutExchange(StoredExchange { vhost, name, .. }) => {
+                Some(Self::RemoveExchange { vhost, name })
+            }
+            Self::PutQueue(StoredQueue { vhost, name, .. }) => {
+                Some(Self::RemoveQueue { vhost, name })
+            }
+            Self::PutBinding(binding) => Some(Self::RemoveBinding(binding)),
+            Self::RemoveExchange { .. } | Self::RemoveQueue { .. } | Self::RemoveBinding(_) => None,
+        }
+    }
+}
+
 /// Keeps what is durable beside messages.
 pub trait Catalogue: std::fmt::Debug + Send + Sync {
+    /// Who hears of commits.
+    fn attach(&self, events: Weak<dyn CatalogueEvents>);
+
     /// Takes changes that belong together, behind all that were proposed before. Returns the number
     /// that [`Catalogue::poll_committed`] knows them by, ascending from 1. Does not wait: it is
     /// called under the lock of routing.
@@ -97,6 +124,12 @@ pub trait Catalogue: std::fmt::Debug + Send + Sync {
 
     /// Whether everything up to and with `number` is committed; `waker` is woken when it is.
     fn poll_committed(&self, number: u64, waker: &Waker) -> Poll<()>;
+}
+
+/// What the catalogue tells the core, from a thread of its own, while nobody holds a lock.
+pub trait CatalogueEvents: Send + Sync {
+    /// Everything up to and with this proposal is committed.
+    fn committed(&self, through: u64);
 }
 
 /// What a catalogue has when the broker starts.

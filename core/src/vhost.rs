@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Waker;
 
 use crate::address::Pattern;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Change, Claims, Name};
 use crate::policy::Policies;
 use crate::retained::{Changes, Retained};
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
@@ -30,6 +31,8 @@ pub(crate) struct Vhost {
     retained: Mutex<Retained>,
     /// Guards what operators say of queues and exchanges. A leaf.
     policies: Mutex<Policies>,
+    /// Guards the names that durable changes are under way for. A leaf.
+    claims: Mutex<Claims>,
     /// Guards who holds which client identifier. The very first lock: a takeover is one step.
     clients: Mutex<Clients>,
 }
@@ -53,6 +56,7 @@ impl Vhost {
             version: AtomicU64::new(1),
             retained: Mutex::default(),
             policies: Mutex::default(),
+            claims: Mutex::default(),
             clients: Mutex::new(Clients::new(hasher.clone())),
         })
     }
@@ -72,7 +76,7 @@ impl Vhost {
         {
             // Under the lock, so that the catalogue has changes in their order.
             let number = catalogue.propose(std::mem::take(journal));
-            self.proposed.store(number, Ordering::Release);
+            self.proposed.fetch_max(number, Ordering::AcqRel);
         }
         self.version.fetch_add(1, Ordering::Release);
         result
@@ -84,6 +88,36 @@ impl Vhost {
         let result = change(&mut routing);
         routing.journal.iter_mut().for_each(Vec::clear);
         result
+    }
+
+    /// Does what the catalogue has agreed to: `expected` is not told to it again, and taken back if
+    /// it turns out that it cannot be done.
+    pub(crate) fn expecting<T>(&self, expected: Change, work: impl FnOnce() -> T) -> T {
+        self.restore_routing(|routing| routing.expected = Some(expected));
+        let result = work();
+        self.change_routing(|routing| {
+            if let Some(undo) = routing.expected.take().and_then(Change::undone) {
+                routing.record(|_| undo);
+            }
+        });
+        result
+    }
+
+    /// The names that durable changes are under way for.
+    pub(crate) fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of names.
+    pub(crate) fn release(&self, names: &Vec<(Name, bool)>) {
+        let woken = self.claims().release(names);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Gives up waiting for names.
+    pub(crate) fn forget_turn(&self, turn: u64) {
+        let woken = self.claims().forget(turn);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// The catalogue, and the last change here that was proposed to it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Catalogue, Stored, StoredBinding, StoredExchange, StoredQueue};
+use super::{Catalogue, CatalogueEvents, Stored, StoredBinding, StoredExchange, StoredQueue};
 use crate::control::Destination;
 use crate::log::{Log, LogEvents, Recovered, RecoveredQueue, Settled};
 use crate::queue::{Declaration, Queue};
@@ -67,6 +67,10 @@ impl Broker {
         }
         let events: Arc<dyn LogEvents> = broker.clone();
         broker.log.attach(Arc::downgrade(&events));
+        if let Some(catalogue) = &broker.catalogue {
+            let events: Arc<dyn CatalogueEvents> = broker.clone();
+            catalogue.attach(Arc::downgrade(&events));
+        }
         (broker, restored)
     }
 

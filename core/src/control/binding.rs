@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Binding, Destination, Reply, committed, snapshot};
+use super::planned::{self, Wish};
+use super::{Answer, Binding, Destination, Reply, snapshot};
 use crate::catalogue::{Change, StoredBinding};
 use crate::routing::{
     BindingKey, ExchangeKind, Routing, Target, TargetId, check_headers, check_weight,
@@ -13,13 +14,44 @@ use crate::{Refusal, Response};
 /// `queue.bind` and `exchange.bind`
 pub(super) fn bind(session: &Arc<SessionShared>, binding: Binding) -> Reply {
     match snapshot::is_wanted(&binding) {
-        Ok(false) => {
-            let answer = bind_now(session, binding);
-            committed(session, answer)
-        }
+        Ok(false) => planned::change(session, Wish::Bind(binding)),
         Ok(true) => Reply::Pending(Box::pin(snapshot::bind(session.clone(), binding))),
         Err(refusal) => Reply::Ready(Err(refusal)),
     }
+}
+
+/// What the catalogue has to agree to before the binding is there; `None` when it is there, does
+/// not outlive a restart, or cannot be.
+pub(super) fn durable_bind(
+    session: &SessionShared,
+    routing: &Routing,
+    binding: &Binding,
+) -> Option<Change> {
+    check_ends(binding).ok()?;
+    let source = routing.exchange(&binding.source).ok()?;
+    check(source.kind, binding).ok()?;
+    let target = target(session, routing, &binding.destination).ok()?;
+    let key = BindingKey::new(&binding.key, binding.arguments.clone());
+    if source.has(&target.id(), &key) {
+        return None;
+    }
+    routing.stored_binding(source, &target, &key).map(Change::PutBinding)
+}
+
+/// What the catalogue has to agree to before the binding goes.
+pub(super) fn durable_unbind(
+    session: &SessionShared,
+    routing: &Routing,
+    binding: &Binding,
+) -> Option<Change> {
+    check_ends(binding).ok()?;
+    let source = routing.exchange(&binding.source).ok()?;
+    let target = target(session, routing, &binding.destination).ok()?;
+    let key = BindingKey::new(&binding.key, binding.arguments.clone());
+    if !source.has(&target.id(), &key) {
+        return None;
+    }
+    routing.stored_binding(source, &target, &key).map(Change::RemoveBinding)
 }
 
 pub(super) fn bind_now(session: &SessionShared, binding: Binding) -> Answer {

@@ -1,13 +1,41 @@
 //! Exchanges: declare and delete (AMQP 0-9-1, section 1.6 of the class reference).
 
-use crate::routing::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, check_hash, check_history};
+use crate::catalogue::{Change, StoredExchange};
+use crate::routing::{
+    ALTERNATE_EXCHANGE, Exchange, ExchangeKind, Routing, check_hash, check_history,
+};
 use crate::session::SessionShared;
+use crate::vhost::Vhost;
 use crate::{Refusal, Response, Value};
 
 use super::DeclareExchange;
 
 fn on_default() -> Refusal {
     Refusal::access("operation not permitted on the default exchange")
+}
+
+/// What the catalogue has to agree to before the exchange is there; `None` when it is there, is not
+/// durable, or cannot be.
+pub(super) fn durable_change(
+    routing: &Routing,
+    declare: &DeclareExchange,
+    vhost: &Vhost,
+) -> Option<Change> {
+    let name = declare.name.as_str();
+    let is_new = !declare.passive && !routing.exchanges.contains_key(name);
+    if !is_new || !declare.durable || name.is_empty() || name.starts_with("amq.") {
+        return None;
+    }
+    let kind = ExchangeKind::parse(&declare.kind)?;
+    check_arguments(kind, declare, &vhost.name).ok()?;
+    Some(Change::PutExchange(StoredExchange {
+        vhost: vhost.name.to_string(),
+        name: name.to_owned(),
+        kind: kind.name().to_owned(),
+        auto_delete: declare.auto_delete,
+        internal: declare.internal,
+        arguments: declare.arguments.clone(),
+    }))
 }
 
 /// `exchange.declare`

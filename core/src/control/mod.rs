@@ -8,6 +8,7 @@ mod binding;
 mod client;
 mod consumer;
 mod exchange;
+mod planned;
 mod queue;
 mod share;
 mod snapshot;
@@ -18,6 +19,7 @@ mod validate;
 use std::sync::Arc;
 
 pub(crate) use arguments::{show as show_value, type_name};
+use planned::Wish;
 
 use crate::address::Pattern;
 use crate::encoder::{Encoder, Variant};
@@ -413,6 +415,19 @@ impl crate::Broker {
             Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
             Request::AwaitCalm => alarm::calm(session),
             Request::Bind(binding) => binding::bind(session, binding),
+            Request::Unbind(binding) => planned::change(session, Wish::Unbind(binding)),
+            Request::DeclareExchange(declare) => {
+                planned::change(session, Wish::DeclareExchange(declare))
+            }
+            Request::DeleteExchange { name, if_unused } => {
+                planned::change(session, Wish::DeleteExchange { name, if_unused })
+            }
+            Request::DeclareQueue(declare) => {
+                planned::change(session, Wish::declare_queue(session, declare))
+            }
+            Request::DeleteQueue { name, if_unused, if_empty } => {
+                planned::change(session, Wish::DeleteQueue { name, if_unused, if_empty })
+            }
             request => {
                 let answer = answer(session, request);
                 committed(session, answer)
@@ -437,8 +452,8 @@ impl crate::Broker {
     }
 }
 
-/// Holds an answer back until every durable change of the vhost so far is committed: its own, and
-/// those that it may have seen.
+/// Holds an answer back until every durable change that was done so far in the vhost is committed:
+/// its own, and those that it may have seen.
 fn committed(session: &Arc<crate::session::SessionShared>, answer: Answer) -> Reply {
     let Some((catalogue, number)) = session.connection.vhost.proposed() else {
         return Reply::Ready(answer);
@@ -457,13 +472,6 @@ fn committed(session: &Arc<crate::session::SessionShared>, answer: Answer) -> Re
 
 fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Answer {
     match request {
-        Request::DeclareExchange(declare) => exchange::declare(session, &declare),
-        Request::DeleteExchange { name, if_unused } => exchange::delete(session, &name, if_unused),
-        Request::Unbind(binding) => binding::unbind(session, binding),
-        Request::DeclareQueue(declare) => queue::declare(session, &declare),
-        Request::DeleteQueue { name, if_unused, if_empty } => {
-            queue::delete(session, &name, if_unused, if_empty)
-        }
         Request::PurgeQueue { name } => queue::purge(session, &name),
         Request::Consume(consume) => consumer::consume(session, &consume),
         Request::Cancel { consumer } => Ok(consumer::cancel(session, consumer)),
@@ -477,6 +485,11 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         | Request::Open { .. }
         | Request::Get { .. }
         | Request::Bind(_)
+        | Request::Unbind(_)
+        | Request::DeclareExchange(_)
+        | Request::DeleteExchange { .. }
+        | Request::DeclareQueue(_)
+        | Request::DeleteQueue { .. }
         | Request::Commit { .. }
         | Request::AwaitCalm
         | Request::SetPolicy { .. }

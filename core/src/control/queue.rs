@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::DeclareQueue;
+use crate::catalogue::Change;
 use crate::queue::{Declaration, Queue};
 use crate::routing::Routing;
 use crate::session::SessionShared;
-use crate::{QueueId, Refusal, Response};
+use crate::vhost::Vhost;
+use crate::{ConnectionId, QueueId, Refusal, Response};
 
 /// The queue of that name, if this session may use it.
 pub(super) fn usable(
@@ -43,45 +45,76 @@ fn describe(
     Ok(Response::Queue { name: queue.name.to_string(), messages, consumers })
 }
 
-/// `queue.declare`
+/// What the catalogue has to agree to before the queue is there; `None` when it is there, is not
+/// durable, or cannot be.
+pub(super) fn durable_change(
+    routing: &Routing,
+    declare: &DeclareQueue,
+    name: &str,
+    id: QueueId,
+    vhost: &Vhost,
+) -> Option<Change> {
+    let is_durable = declare.durable && !declare.exclusive && !declare.passive;
+    if !is_durable || routing.queues.contains_key(name) {
+        return None;
+    }
+    check_new(declare, name, vhost).ok()?;
+    let queue = make(declare, name, id, None, vhost, None);
+    Some(Change::PutQueue(queue.stored(&vhost.name)))
+}
+
+/// Refuses a name or arguments that no queue can have.
+fn check_new(declare: &DeclareQueue, name: &str, vhost: &Vhost) -> Result<(), Refusal> {
+    if !declare.name.is_empty() && name.starts_with("amq.") {
+        return Err(Refusal::access(format!(
+            "queue name '{name}' contains reserved prefix 'amq.*'"
+        )));
+    }
+    super::validate::check(declare, name, &vhost.name)
+}
+
+fn make(
+    declare: &DeclareQueue,
+    name: &str,
+    id: QueueId,
+    owner: Option<ConnectionId>,
+    vhost: &Vhost,
+    window_max: Option<usize>,
+) -> Arc<Queue> {
+    Queue::new(Declaration {
+        id,
+        name: name.into(),
+        vhost: vhost.name.clone(),
+        durable: declare.durable,
+        owner,
+        auto_delete: declare.auto_delete,
+        is_session: false,
+        arguments: declare.arguments.clone(),
+        window_max,
+    })
+}
+
+/// `queue.declare`; `name` and `id` are those of the queue if it is new.
 pub(super) fn declare(
     session: &SessionShared,
     declare: &DeclareQueue,
+    name: &str,
+    id: QueueId,
 ) -> Result<Response, Refusal> {
     let connection = &session.connection;
     if declare.passive {
         let queue = usable(session, &connection.vhost.routing(), &declare.name)?;
         return describe(session, &queue, false);
     }
-    let is_named = !declare.name.is_empty();
-    let name = if is_named {
-        declare.name.clone()
-    } else {
-        let prefix = declare.name_prefix;
-        connection.broker.new_name(if prefix.is_empty() { "amq.gen-" } else { prefix })
-    };
     let (queue, is_new) = connection.vhost.change_routing(|routing| {
-        if let Some(known) = routing.queues.get(name.as_str()).cloned() {
+        if let Some(known) = routing.queues.get(name).cloned() {
             check_equivalent(session, &known, declare)?;
             return Ok((known, false));
         }
-        if is_named && name.starts_with("amq.") {
-            return Err(Refusal::access(format!(
-                "queue name '{name}' contains reserved prefix 'amq.*'"
-            )));
-        }
-        super::validate::check(declare, &name, &connection.vhost.name)?;
-        let queue = Queue::new(Declaration {
-            id: QueueId(connection.broker.new_id()),
-            name: name.as_str().into(),
-            vhost: connection.vhost.name.clone(),
-            durable: declare.durable,
-            owner: declare.exclusive.then_some(connection.id),
-            auto_delete: declare.auto_delete,
-            is_session: false,
-            arguments: declare.arguments.clone(),
-            window_max: connection.broker.window_max(),
-        });
+        check_new(declare, name, &connection.vhost)?;
+        let owner = declare.exclusive.then_some(connection.id);
+        let window_max = connection.broker.window_max();
+        let queue = make(declare, name, id, owner, &connection.vhost, window_max);
         routing.add_queue(&queue);
         Ok((queue, true))
     })?;

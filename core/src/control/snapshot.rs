@@ -10,13 +10,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{Answer, Binding, Destination, binding};
+use super::{Answer, Binding, Destination, planned};
 use crate::address::Pattern;
 use crate::queue::Queue;
 use crate::retained::Changes;
 use crate::routing::TOPIC_EXCHANGE;
 use crate::session::SessionShared;
-use crate::{Refusal, Value};
+use crate::{Refusal, Response, Value};
 
 /// The argument that asks.
 const ARGUMENT: &str = "x-retained";
@@ -51,10 +51,10 @@ pub(super) async fn bind(session: Arc<SessionShared>, binding: Binding) -> Answe
     let pattern = Pattern::from_key(&binding.key);
     let before = session.connection.vhost.retained().change();
     push(&session, &queue, &pattern, Changes { after: 0, through: before }).await;
-    let done = binding::bind_now(&session, binding)?;
+    planned::bind(&session, binding).await?;
     let through = session.connection.vhost.retained().change();
     push(&session, &queue, &pattern, Changes { after: before, through }).await;
-    Ok(done)
+    Ok(Response::Done)
 }
 
 async fn push(session: &SessionShared, queue: &Arc<Queue>, pattern: &Pattern, changes: Changes) {

@@ -210,6 +210,11 @@ impl Exchange {
         self.arguments.get(ALTERNATE_EXCHANGE).and_then(crate::Value::as_str)
     }
 
+    /// Whether it has this binding.
+    pub(crate) fn has(&self, target: &TargetId, key: &BindingKey) -> bool {
+        self.bindings.get(target).is_some_and(|known| known.contains(key))
+    }
+
     pub(super) fn unbind(&mut self, target: &TargetId, key: &BindingKey) {
         let Some(known) = self.bindings.get_mut(target) else { return };
         let Some(at) = known.iter().position(|binding| binding == key) else { return };

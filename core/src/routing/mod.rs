@@ -50,6 +50,8 @@ pub(crate) struct Routing {
     shares: NameMap<Arc<str>, Share>,
     /// Durable changes since the catalogue was told; `None` when there is no catalogue.
     pub(crate) journal: Option<Vec<Change>>,
+    /// The change that the catalogue has agreed to and that is being done.
+    pub(crate) expected: Option<Change>,
     /// Which exchanges a target is bound to, so that its end need not search them all.
     bound_to: NameMap<TargetId, BTreeSet<Arc<str>>>,
 }
@@ -60,6 +62,7 @@ impl Routing {
             vhost,
             hasher: hasher.clone(),
             journal: None,
+            expected: None,
             exchanges: NameMap::with_hasher(hasher.clone()),
             queues: NameMap::with_hasher(hasher.clone()),
             shares: NameMap::with_hasher(hasher.clone()),
@@ -117,26 +120,33 @@ impl Routing {
         target: &Target,
         key: BindingKey,
     ) -> Result<bool, Refusal> {
-        let destination = self.durable_end(target);
-        let exchange = self
-            .exchanges
-            .get_mut(source)
-            .ok_or_else(|| Refusal::no_exchange(source, &self.vhost))?;
-        let durable = exchange.durable && key.pattern.is_none();
-        let stored = destination.filter(|_| durable).map(|destination| {
-            let (key, arguments) = (key.key.to_string(), key.arguments.clone());
-            (source.to_owned(), destination, key, arguments)
-        });
+        let stored = self.stored_binding(self.exchange(source)?, target, &key);
+        let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(false) };
         let is_new = exchange.bind(target, key);
         let name = exchange.name.clone();
         self.bound_to.entry(target.id()).or_default().insert(name);
-        if let Some((source, destination, key, arguments)) = stored {
-            self.record(|vhost| {
-                let vhost = vhost.to_owned();
-                Change::PutBinding(StoredBinding { vhost, source, destination, key, arguments })
-            });
+        if let Some(stored) = stored.filter(|_| is_new) {
+            self.record(|_| Change::PutBinding(stored));
         }
         Ok(is_new)
+    }
+
+    /// A binding as the catalogue keeps it, if it outlives a restart and somebody keeps it.
+    pub(crate) fn stored_binding(
+        &self,
+        source: &Exchange,
+        target: &Target,
+        key: &BindingKey,
+    ) -> Option<StoredBinding> {
+        let is_durable = source.durable && key.pattern.is_none();
+        let destination = self.durable_end(target).filter(|_| is_durable)?;
+        Some(StoredBinding {
+            vhost: self.vhost.to_string(),
+            source: source.name.to_string(),
+            destination,
+            key: key.key.to_string(),
+            arguments: key.arguments.clone(),
+        })
     }
 
     /// The name of a target that outlives a restart; only asked for when somebody keeps it.
@@ -157,7 +167,10 @@ impl Routing {
     /// Notes a durable change for the catalogue.
     pub(crate) fn record(&mut self, change: impl FnOnce(&str) -> Change) {
         if let Some(journal) = &mut self.journal {
-            journal.push(change(&self.vhost));
+            let change = change(&self.vhost);
+            if self.expected.take_if(|expected| *expected == change).is_none() {
+                journal.push(change);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod arguments;
+mod catalogue;
 mod client;
 mod dead_letter;
 mod expiry;

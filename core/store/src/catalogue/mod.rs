@@ -10,12 +10,12 @@ mod encoding;
 mod tests;
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use trivium_core::catalogue::{Catalogue, Change, Stored};
+use trivium_core::catalogue::{Catalogue, CatalogueEvents, Change, Stored};
 
 use crate::Failure;
 use encoding::{Key, binding_key, exchange_from, exchange_value, queue_from, queue_value};
@@ -44,11 +44,19 @@ pub struct DiskCatalogue {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
+    /// Guards who hears of commits. A leaf.
+    events: Mutex<Option<Weak<dyn CatalogueEvents>>>,
     /// Guards what was proposed and how far it is committed. A leaf.
     state: Mutex<State>,
     proposed: Condvar,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +112,10 @@ impl DiskCatalogue {
 }
 
 impl Catalogue for DiskCatalogue {
+    fn attach(&self, events: Weak<dyn CatalogueEvents>) {
+        *self.shared.events.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
+    }
+
     fn propose(&self, changes: Vec<Change>) -> u64 {
         let mut state = self.shared.state();
         state.changes.extend(changes);
@@ -150,6 +162,13 @@ fn write_on(database: &Database, shared: &Shared) -> Result<(), Failure> {
         state.committed = number;
         let woken: Vec<_> = state.waiting.extract_if(.., |(at, _)| *at <= number).collect();
         drop(state);
+        let events = {
+            let events = shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+            events.as_ref().and_then(Weak::upgrade)
+        };
+        if let Some(events) = events {
+            events.committed(number);
+        }
         for (_, waker) in woken {
             waker.wake();
         }
