@@ -150,8 +150,7 @@ impl<'a> Batch<'a> {
         let scratch = &mut worker.scratch;
         // A panic may have left something staged.
         scratch.clear();
-        scratch.effects.now = now;
-        scratch.effects.consumer_timeout_ms = broker.limits.consumer_timeout_ms;
+        scratch.effects.begin(now, &broker.limits);
         Self { broker, scratch, now, deliveries: 0, alarms: broker.alarms() }
     }
 
@@ -179,13 +178,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Notes for a later connection of the session that its client is sent this delivery under the
-    /// packet identifier `label`; `released` once only PUBREL and PUBCOMP are left of it. To be
+    /// packet identifier `label` at that QoS; `released` once only PUBREL and PUBCOMP are left of it. To be
     /// staged in the batch in which the packet is written.
     pub fn mark(
         &mut self,
         session: &mut Session,
         delivery: DeliveryId,
         label: u16,
+        qos: u8,
         released: bool,
     ) {
         let Some(queue) = session.queue(delivery.queue) else { return };
@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
             return;
         }
         let work = self.scratch.work(queue);
-        let marking = Marking::new(delivery, Mark { label, released });
+        let marking = Marking::new(delivery, Mark { label, qos, released });
         self.scratch.work[work as usize].marks.push(marking);
     }
 

@@ -412,7 +412,7 @@ impl Broker {
 
     /// Puts messages that were published before into a queue that is new to them.
     pub(crate) fn push(&self, queue: &Arc<Queue>, messages: &[Message]) {
-        let mut effects = Effects::default();
+        let mut effects = self.effects();
         let is_logged = |message: &&Message| queue.is_logged() && message.is_persistent();
         let ids = [queue.id];
         let publishes: Vec<_> = messages

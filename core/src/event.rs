@@ -87,4 +87,6 @@ pub struct Delivery {
     /// The packet identifier under which an MQTT client was sent it over an earlier connection of
     /// its session; 0 for none.
     pub label: u16,
+    /// At which QoS it was sent under [`Delivery::label`].
+    pub label_qos: u8,
 }

@@ -4,6 +4,27 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
+/// Who published a message: a connection; of MQTT a client, over whichever connection, because "No
+/// Local" is about clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublisherId(pub u64);
+
+impl PublisherId {
+    /// Set in the ids of MQTT clients, never in those of connections.
+    const CLIENT: u64 = 1 << 63;
+
+    /// The client whose identifier has that hash.
+    pub(crate) const fn of_client(hash: u64) -> Self {
+        Self(hash | Self::CLIENT)
+    }
+}
+
+impl From<ConnectionId> for PublisherId {
+    fn from(connection: ConnectionId) -> Self {
+        Self(connection.0)
+    }
+}
+
 /// A session on its connection: the adapter's label (the AMQP channel number; 0 elsewhere) and
 /// which use of that label it is, so that what was under way for a closed channel does not reach
 /// its successor.

@@ -54,7 +54,7 @@ pub use control::{Answer, Reply, Request, Response};
 pub use counters::Counts;
 pub use encoder::{Encoder, Variant};
 pub use event::{Delivery, Event};
-pub use ids::{ConnectionId, ConsumerId, DeliveryId, QueueId, SessionId, Ticket};
+pub use ids::{ConnectionId, ConsumerId, DeliveryId, PublisherId, QueueId, SessionId, Ticket};
 pub use limits::Limits;
 pub use loss::{Field, Loss, Lost};
 pub use message::{Body, Draft, LARGE_BODY_BYTES, Message, Protocol};

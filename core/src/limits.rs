@@ -22,6 +22,9 @@ pub struct Limits {
     /// Milliseconds that a session of AMQP or STOMP may take to answer a delivery, where its queue
     /// does not say; `None` for as long as it likes. A consumer that hangs gives its messages back.
     pub consumer_timeout_ms: Option<u64>,
+    /// Messages kept for an MQTT client that is away. What comes when so many wait is dropped, and
+    /// counted: who stays away for long misses the newest, and what is kept has no holes.
+    pub away_messages_max: u64,
     /// Words in one routing key or binding key.
     pub words_max: usize,
 }
@@ -37,6 +40,7 @@ impl Default for Limits {
             cached_routes_max: 1024,
             transaction_bytes_max: 64 * 1024 * 1024,
             consumer_timeout_ms: Some(1_800_000),
+            away_messages_max: 100_000,
             words_max: 65_536,
         }
     }

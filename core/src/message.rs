@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use triomphe::ThinArc;
 
-use crate::{ConnectionId, Instant, Properties, PropertyCodec};
+use crate::{Instant, Properties, PropertyCodec, PublisherId};
 
 pub use stored::Codecs;
 
@@ -108,7 +108,7 @@ pub struct Draft<'a> {
 
 struct Head {
     codec: &'static dyn PropertyCodec,
-    publisher: ConnectionId,
+    publisher: PublisherId,
     exchange_len: u8,
     key_len: u16,
     properties_len: u32,
@@ -133,7 +133,7 @@ impl Message {
     ///
     /// When a part of the draft is longer than [`crate::Batch::publish`] lets pass.
     #[must_use]
-    pub fn new(draft: Draft<'_>, publisher: ConnectionId, scratch: &mut Vec<u8>) -> Self {
+    pub fn new(draft: Draft<'_>, publisher: PublisherId, scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         scratch.extend_from_slice(draft.exchange.as_bytes());
         scratch.extend_from_slice(draft.routing_key.as_bytes());
@@ -234,9 +234,9 @@ impl Message {
         self.head().codec.protocol()
     }
 
-    /// The connection that published it.
+    /// Who published it.
     #[must_use]
-    pub fn publisher(&self) -> ConnectionId {
+    pub fn publisher(&self) -> PublisherId {
         self.head().publisher
     }
 

@@ -42,11 +42,6 @@ pub(crate) struct Changes {
     pub(crate) through: u64,
 }
 
-impl Changes {
-    /// All there are.
-    pub(crate) const ALL: Self = Self { after: 0, through: u64::MAX };
-}
-
 impl Retained {
     /// Sets the last value of its key; an empty body clears it [MQTT-3.3.1-6].
     pub(crate) fn set(&mut self, message: &Message) {

@@ -3,7 +3,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::control::{Answer, Credentials, Origin, Reply};
 use crate::log::StepLog;
@@ -244,9 +245,11 @@ impl<A: Adapter> Client<'_, A> {
             });
         }
         let Some(pending) = &mut self.pending else { return false };
-        let Poll::Ready(answer) = pending.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        else {
-            return false;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let Poll::Ready(answer) = pending.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            // It only gave others their turn.
+            return woken.0.load(Ordering::Relaxed);
         };
         self.pending = None;
         if let Ok(Response::LoggedIn(principal)) = &answer {
@@ -284,6 +287,16 @@ impl<A: Adapter> Client<'_, A> {
                 self.world.broker.request(&origin, request)
             }
         }
+    }
+}
+
+/// Whether a future asked to be polled again.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
-use crate::address::Pattern;
 use crate::catalogue::{Catalogue, Change, Claims, Name};
 use crate::policy::Policies;
-use crate::retained::{Changes, Retained};
+use crate::retained::Retained;
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
 use crate::session::Clients;
-use crate::{Draft, Instant, Message, Refusal};
+use crate::{Draft, Refusal};
 
 /// One virtual host.
 #[derive(Debug)]
@@ -157,20 +156,6 @@ impl Vhost {
     /// The policies.
     pub(crate) fn policies(&self) -> MutexGuard<'_, Policies> {
         self.policies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All retained messages that match, the lock given to others in between.
-    pub(crate) fn retained_matching(&self, pattern: &Pattern, now: Instant) -> Vec<Message> {
-        let mut matching = Vec::new();
-        let mut start: Option<Box<str>> = None;
-        loop {
-            let mut slice = self.retained().slice(pattern, start.as_deref(), Changes::ALL, now);
-            matching.append(&mut slice.messages);
-            start = slice.next;
-            if start.is_none() {
-                return matching;
-            }
-        }
     }
 
     /// The MQTT clients.

@@ -84,7 +84,7 @@ impl Gateway {
         let shared = Shared::new(
             broker.clone(),
             config.limits,
-            (config.amqp.clone(), config.stomp, config.mapping),
+            (config.amqp.clone(), config.mqtt, config.stomp, config.mapping),
             control,
             counters.clone(),
         );
@@ -272,7 +272,9 @@ fn clamp_connections(config: &mut Config) {
 
 /// The broker, and what keeps it.
 async fn open_broker(config: &Config) -> Result<(Arc<Broker>, Option<Arc<Storage>>), StartError> {
-    let (limits, seed, started_at) = (config.limits.core, seed(), unix_ms());
+    let (seed, started_at) = (seed(), unix_ms());
+    let away_messages_max = config.mqtt.away_messages_max.into();
+    let limits = trivium_core::Limits { away_messages_max, ..config.limits.core };
     let opened = match config.storage.clone() {
         config::Storage::Ephemeral => {
             warn!("everything is kept in memory only; a restart loses it");

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use trivium_core::{Adapter, Broker, Instant, Protocol};
 
 use crate::clock::Clock;
-use crate::config::{Amqp, Door, HEADERS_BYTES_MAX, Limits, Mapping, Stomp};
+use crate::config::{Amqp, Door, HEADERS_BYTES_MAX, Limits, Mapping, Mqtt, Stomp};
 use crate::control::Control;
 use crate::telemetry::Counters;
 
@@ -41,7 +41,7 @@ impl Shared {
     pub(crate) fn new(
         broker: Arc<Broker>,
         limits: Limits,
-        habits: (Amqp, Stomp, Mapping),
+        habits: (Amqp, Mqtt, Stomp, Mapping),
         control: Control,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
@@ -85,7 +85,7 @@ pub(crate) struct Adapters {
 }
 
 impl Adapters {
-    fn new(limits: &Limits, (amqp, stomp, mapping): (Amqp, Stomp, Mapping)) -> Self {
+    fn new(limits: &Limits, (amqp, mqtt, stomp, mapping): (Amqp, Mqtt, Stomp, Mapping)) -> Self {
         Self {
             amqp: Arc::new(trivium_amqp::Config {
                 frame_bytes_max: limits.frame_bytes_max,
@@ -103,6 +103,7 @@ impl Adapters {
                     packet_bytes_max: (limits.message_bytes_max + HEADERS_BYTES_MAX)
                         .min(PACKET_BYTES_MAX),
                     connect_timeout: limits.handshake_timeout,
+                    session_expiry_max_s: mqtt.session_expiry_max_s,
                     coding: mapping.coding(door),
                     unset_is_qos_0: mapping.unset_is_qos_0(door),
                     ..trivium_mqtt::Config::default()

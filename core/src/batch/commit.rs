@@ -36,7 +36,7 @@ impl Batch<'_> {
         let place = connection.vhost.route(cache, &draft, more_keys)?;
         let route = cache.at(place).ok_or(Refusal::Internal)?.clone();
         let (routed, mandatory) = (!route.is_empty(), draft.mandatory);
-        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
+        let message = Message::new(draft, session.publisher(), &mut self.scratch.copy);
         let held = Held { message, route, mandatory };
         transaction.hold(held, self.broker.limits.transaction_bytes_max)?;
         Ok(routed)

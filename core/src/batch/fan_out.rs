@@ -21,7 +21,7 @@ impl Batch<'_> {
             for subscriber in subscribers {
                 // A route and its staged publishes are those of one connection.
                 let publisher = staged[0].message.publisher();
-                if subscriber.no_local && subscriber.connection == publisher {
+                if subscriber.no_local && subscriber.publisher == publisher {
                     continue;
                 }
                 if encoded != Some(subscriber.variant) {

@@ -117,7 +117,7 @@ impl Batch<'_> {
             self.scratch.routes.push(StagedRoute { route, work: Vec::new() });
         }
         let mandatory = draft.mandatory;
-        let message = Message::new(draft, connection.id, &mut self.scratch.copy);
+        let message = Message::new(draft, session.publisher(), &mut self.scratch.copy);
         if is_kept {
             keep(&message, retained, &route.histories);
         }
@@ -152,7 +152,7 @@ impl Batch<'_> {
         }
         *last_ticket = Ticket(last_ticket.0 + 1);
         let ticket = *last_ticket;
-        let message = Message::new(draft, session.connection.id, &mut self.scratch.copy);
+        let message = Message::new(draft, session.publisher(), &mut self.scratch.copy);
         let session = self.scratch.session(session);
         self.scratch.routes.push(StagedRoute { route: Arc::default(), work: Vec::new() });
         self.scratch.staged.push(Staged {

@@ -36,7 +36,7 @@ impl Broker {
 
     /// Effects of work that is done at `now`.
     pub(crate) fn effects_at(&self, now: Instant) -> Effects {
-        Effects::new(now, self.limits.consumer_timeout_ms)
+        Effects::new(now, &self.limits)
     }
 
     /// Does what queues left to be done. No lock is held here. What this causes in other queues is

@@ -11,7 +11,7 @@ use crate::queue::Effects;
 use crate::routing::TargetId;
 use crate::session::{Client, Holder, Kept, LateMessage, NEVER_EXPIRES, SessionShared, Subscribed};
 use crate::vhost::Vhost;
-use crate::{Broker, ConsumerId, Event, Response};
+use crate::{Broker, ConsumerId, Event, PublisherId, Response};
 
 /// Opens the session of a client; another connection that has it loses it [MQTT-3.1.4-3].
 pub(super) fn open(
@@ -23,6 +23,7 @@ pub(super) fn open(
     let (broker, vhost) = (&session.connection.broker, &session.connection.vhost);
     let name: Arc<str> =
         if client_id.is_empty() { broker.new_name("auto-").into() } else { client_id.into() };
+    session.publishes_as(PublisherId::of_client(broker.hasher.hash_one(&*name)));
     let mut effects = session.connection.broker.effects();
     let mut late = None;
     let mut clients = vhost.clients();

@@ -10,6 +10,7 @@ mod consumer;
 mod exchange;
 mod planned;
 mod queue;
+mod retained;
 mod share;
 mod snapshot;
 mod subscribe;
@@ -17,6 +18,8 @@ mod transaction;
 mod validate;
 
 use std::sync::Arc;
+
+pub use retained::RetainedRest;
 
 pub(crate) use arguments::{show as show_value, type_name};
 use planned::Wish;
@@ -146,6 +149,9 @@ pub enum Request {
     /// Subscribe the MQTT session; a subscription to the same source is replaced. Answered with
     /// [`Response::Subscribed`].
     Subscribe(Vec<Subscription>),
+    /// Asks for more retained messages of a new subscription of the MQTT session. Answered with
+    /// [`Response::Retained`].
+    Retained(Box<RetainedRest>),
     /// Set a policy, in place of the one of that name. Answered with [`Response::Done`]; queues obey
     /// within ticks. Needs no session.
     SetPolicy {
@@ -287,7 +293,7 @@ pub struct Subscription {
     /// into the outbox. `None`: messages go through the session's queue and come as
     /// [`crate::Event::Delivery`].
     pub fire_and_forget: Option<(&'static dyn Encoder, Variant)>,
-    /// Not what this connection published itself.
+    /// Not what the client published itself.
     pub no_local: bool,
     /// Deliver the retained messages that match, now; for filters.
     pub retained: bool,
@@ -314,9 +320,11 @@ pub struct Granted {
     /// SUBACK is written (again is harmless): one for all filters of the session, one for each
     /// other source. `None` for fire-and-forget.
     pub consumer: Option<ConsumerId>,
-    /// The retained messages of a fire-and-forget subscription that wanted them, to be sent by
-    /// the adapter; those of the others come through the session's queue.
+    /// Retained messages that need no acknowledgement, to be sent by the adapter; the others come
+    /// through the session's queue.
     pub retained: Vec<Message>,
+    /// More of them, to be asked for with [`Request::Retained`].
+    pub rest: Option<Box<RetainedRest>>,
 }
 
 /// An answer to a [`Request`].
@@ -354,6 +362,13 @@ pub enum Response {
     },
     /// What became of each subscription of [`Request::Subscribe`], in its order.
     Subscribed(Vec<Result<Granted, Refusal>>),
+    /// Some retained messages of a new subscription.
+    Retained {
+        /// As [`Granted::retained`].
+        messages: Vec<Message>,
+        /// As [`Granted::rest`].
+        rest: Option<Box<RetainedRest>>,
+    },
     /// For each source whether there was such a subscription.
     Unsubscribed(Vec<bool>),
 }
@@ -414,6 +429,9 @@ impl crate::Broker {
             Request::Get { queue, no_ack } => consumer::get(session, &queue, no_ack),
             Request::Commit { transaction, now } => transaction::commit(session, transaction, now),
             Request::AwaitCalm => alarm::calm(session),
+            Request::Retained(rest) => {
+                Reply::Pending(Box::pin(retained::next(session.clone(), rest)))
+            }
             Request::Bind(binding) => binding::bind(session, binding),
             Request::Unbind(binding) => planned::change(session, Wish::Unbind(binding)),
             Request::DeclareExchange(declare) => {
@@ -492,6 +510,7 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         | Request::DeleteQueue { .. }
         | Request::Commit { .. }
         | Request::AwaitCalm
+        | Request::Retained(_)
         | Request::SetPolicy { .. }
         | Request::ClearPolicy { .. }
         | Request::ListPolicies { .. } => Err(Refusal::Internal),

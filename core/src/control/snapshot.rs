@@ -76,7 +76,7 @@ async fn push(session: &SessionShared, queue: &Arc<Queue>, pattern: &Pattern, ch
 }
 
 /// Lets whatever else runs on this thread run once.
-async fn others_turn() {
+pub(super) async fn others_turn() {
     let mut had_it = false;
     let turn = std::future::poll_fn(|context| {
         if std::mem::replace(&mut had_it, true) {

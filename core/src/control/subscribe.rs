@@ -8,7 +8,7 @@ use crate::address::Pattern;
 use crate::queue::{Declaration, Effects, Queue};
 use crate::routing::{BindingKey, Routing, Subscriber, TOPIC_EXCHANGE, Target, TargetId};
 use crate::session::{Client, Kept, SessionShared, Subscribed};
-use crate::{Broker, ConsumerId, Message, QueueId, Refusal, Response};
+use crate::{ConsumerId, QueueId, Refusal, Response};
 
 /// Subscribes, one after the other: one with the same source is replaced without a gap
 /// [MQTT-3.8.4-3].
@@ -51,6 +51,7 @@ fn subscribe_filter(
             encoder,
             variant,
             connection: connection.id,
+            publisher: session.publisher(),
             session_queue: queue_id(session)?,
             no_local: wanted.no_local,
         });
@@ -74,16 +75,13 @@ fn subscribe_filter(
         }
         routing.bind(TOPIC_EXCHANGE, &target, key)
     })?;
-    let vhost = &connection.vhost;
-    let now = connection.broker.now();
-    let retained = if wanted.retained { vhost.retained_matching(pattern, now) } else { Vec::new() };
-    Ok(match queue {
-        Some((queue, consumer)) => {
-            push_retained(&connection.broker, &queue, &retained, wanted.qos);
-            Granted { consumer: Some(consumer), retained: Vec::new() }
-        }
-        None => Granted { consumer: None, retained },
-    })
+    let (queue, consumer) = queue.unzip();
+    let (retained, rest) = if wanted.retained {
+        super::retained::first(session, pattern, wanted.qos, queue.as_ref())
+    } else {
+        (Vec::new(), None)
+    };
+    Ok(Granted { consumer, retained, rest })
 }
 
 /// Subscribes to a source that has a consumer of its own, which stays when it is asked for again.
@@ -100,7 +98,7 @@ fn subscribe_consumer(
         unsubscribe_one(session, source)?;
         attach()?
     };
-    let granted = Granted { consumer: served.consumer(), retained: Vec::new() };
+    let granted = Granted { consumer: served.consumer(), ..Granted::default() };
     {
         let mut contents = session.contents();
         if let Some(client) = contents.client.as_mut() {
@@ -203,21 +201,6 @@ pub(super) fn attach_queue(
     let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
     client.queue = Some((queue.clone(), Some(consumer)));
     Ok(consumer)
-}
-
-fn push_retained(broker: &Broker, queue: &Arc<Queue>, messages: &[Message], qos: u8) {
-    let mut effects = broker.effects();
-    if let Some(mut state) = queue.lock() {
-        for message in messages {
-            if qos.min(message.qos()) == 0 {
-                state.push_express(message, true, &mut effects);
-            } else {
-                state.push(queue, message, None, true, &mut effects);
-            }
-        }
-        state.dispatch(queue, &mut effects);
-    }
-    broker.finish(&mut effects);
 }
 
 impl Client {

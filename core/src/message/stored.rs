@@ -17,7 +17,7 @@
 //! Numbers are little-endian.
 
 use super::{Body, Draft, Message};
-use crate::{ConnectionId, Instant, PropertyCodec, Protocol, neutral_codec};
+use crate::{Instant, PropertyCodec, Protocol, PublisherId, neutral_codec};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 24;
@@ -128,7 +128,7 @@ impl Message {
             mandatory: false,
             retain: flags & RETAIN != 0,
         };
-        Some(Self::new(draft, ConnectionId::default(), &mut Vec::new()))
+        Some(Self::new(draft, PublisherId::default(), &mut Vec::new()))
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
             retain: false,
         };
         let mut stored = Vec::new();
-        Message::new(draft, ConnectionId(5), &mut Vec::new()).store(&mut stored, codecs);
+        Message::new(draft, PublisherId(5), &mut Vec::new()).store(&mut stored, codecs);
         let restored = Message::restore(&stored, codecs).unwrap();
         assert_eq!((restored.protocol(), restored.wire(Protocol::Mqtt)), (Protocol::Mqtt, None));
         assert_eq!(*restored.properties(), properties);
@@ -185,7 +185,7 @@ mod tests {
                 mandatory: false,
                 retain,
             };
-            let message = Message::new(draft, ConnectionId(5), &mut Vec::new());
+            let message = Message::new(draft, PublisherId(5), &mut Vec::new());
             let mut stored = Vec::new();
             message.store(&mut stored, codecs);
             assert_eq!(stored.len(), message.stored_bytes());

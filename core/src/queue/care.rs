@@ -46,6 +46,7 @@ impl State {
     pub(super) fn drop_expired(&mut self, now: Instant) {
         for _ in 0..SLICE {
             let Some(entry) = self.ready.take_expired(now) else { return };
+            self.forget_mark(entry.arrival);
             self.die(entry.position, entry.message, Reason::Expired);
         }
     }
@@ -167,6 +168,7 @@ impl State {
                 return;
             }
             let Some(entry) = self.ready.take_first() else { return };
+            self.forget_mark(entry.arrival);
             self.die(entry.position, entry.message, Reason::MaxLength);
         }
     }

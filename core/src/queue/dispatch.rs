@@ -225,6 +225,7 @@ impl State {
                 delivery_count,
                 retained,
                 label: mark.label,
+                label_qos: mark.qos,
             })
         });
         consumer.pending_bytes += Outbox::delivery_cost(bytes);

@@ -6,7 +6,7 @@ use super::{Death, Queue};
 use crate::counters::Counters;
 use crate::log::{Attempted, Log, Position, Settled};
 use crate::session::SessionShared;
-use crate::{Instant, Outbox, QueueId};
+use crate::{Instant, Limits, Outbox, QueueId};
 
 /// Collected under queue locks, carried out by [`Effects::finish`] after the last one is released
 /// (performance rule 3).
@@ -32,6 +32,8 @@ pub(crate) struct Effects {
     pub(crate) late: Vec<(Arc<SessionShared>, u64)>,
     /// How long a session may take to answer, in milliseconds, where a queue does not say.
     pub(crate) consumer_timeout_ms: Option<u64>,
+    /// See [`crate::Limits::away_messages_max`].
+    pub(crate) away_messages_max: u64,
     /// The time.
     pub(crate) now: Instant,
     /// What happened.
@@ -40,11 +42,17 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// None yet.
-    pub(crate) fn new(now: Instant, consumer_timeout_ms: Option<u64>) -> Self {
+    pub(crate) fn new(now: Instant, limits: &Limits) -> Self {
         let mut effects = Self::default();
-        effects.now = now;
-        effects.consumer_timeout_ms = consumer_timeout_ms;
+        effects.begin(now, limits);
         effects
+    }
+
+    /// Of work that begins `now` under these limits.
+    pub(crate) const fn begin(&mut self, now: Instant, limits: &Limits) {
+        self.now = now;
+        self.consumer_timeout_ms = limits.consumer_timeout_ms;
+        self.away_messages_max = limits.away_messages_max;
     }
 
     /// Notes that `outbox` got something.

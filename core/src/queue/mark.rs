@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Effects;
+use super::lane::Arrival;
 use super::state::State;
 use crate::DeliveryId;
 use crate::session::SessionShared;
@@ -13,6 +14,8 @@ use crate::session::SessionShared;
 pub(crate) struct Mark {
     /// 0 for none.
     pub(crate) label: u16,
+    /// At which it was sent: a repeat is the same packet, whatever became of its subscription.
+    pub(crate) qos: u8,
     /// The client has the message (PUBREC); only PUBREL and PUBCOMP are left.
     pub(crate) released: bool,
 }
@@ -49,12 +52,23 @@ impl State {
             }
             for (slot, entry) in self.unsettled.remove_of(place) {
                 let was_sent = self.marks.contains_key(&entry.arrival);
+                if was_sent {
+                    // What was sent does not expire any more [MQTT-4.3.3-7].
+                    self.ready.release_expiry(slot);
+                }
                 self.put_back(slot, entry, was_sent, effects);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
                 session.settled(std::mem::take(&mut taker.unsettled));
             }
             self.detach(place, session);
+        }
+    }
+
+    /// A message is gone that its client may know: its label is free.
+    pub(super) fn forget_mark(&mut self, arrival: Arrival) {
+        if !self.marks.is_empty() {
+            self.marks.remove(&arrival);
         }
     }
 

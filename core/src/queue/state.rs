@@ -73,10 +73,6 @@ pub(crate) struct State {
 /// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
 const EXPRESS_MAX: usize = 16 * 1024;
 
-/// Messages kept for an MQTT client that is away. What comes when so many wait is dropped, and
-/// counted: who stays away for long misses the newest, and what is kept has no holes.
-const AWAY_MAX: u64 = 100_000;
-
 /// One settlement on its way into a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settlement {
@@ -159,7 +155,10 @@ impl State {
         if self.deleted {
             return false;
         }
-        if queue.is_session && self.order.is_empty() && self.ready.len() >= AWAY_MAX {
+        if queue.is_session
+            && self.order.is_empty()
+            && self.ready.len() >= effects.away_messages_max
+        {
             // Its client is away and has enough to come back to.
             effects.counters.of(Protocol::Mqtt).dropped += 1;
             if let Some(position) = position {
@@ -260,9 +259,7 @@ impl State {
             Outcome::Requeued => counts.requeued += 1,
         }
         let place = entry.taker;
-        if !self.marks.is_empty() {
-            self.marks.remove(&entry.arrival);
-        }
+        self.forget_mark(entry.arrival);
         match settlement.outcome {
             Outcome::Requeued => self.put_back(settlement.slot, entry, true, effects),
             Outcome::Rejected => {
@@ -289,6 +286,7 @@ impl State {
         let attempts = entry.attempts.saturating_add(u16::from(was_delivered));
         if self.args.delivery_limit.is_some_and(|limit| attempts > limit) {
             self.ready.release_expiry(slot);
+            self.forget_mark(entry.arrival);
             return self.die(entry.position, entry.message, Reason::DeliveryLimit);
         }
         self.needs_care |= self.args.is_bounded();

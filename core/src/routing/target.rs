@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::encoder::{Encoder, Variant};
 use crate::queue::Queue;
-use crate::{ConnectionId, Outbox, QueueId};
+use crate::{ConnectionId, Outbox, PublisherId, QueueId};
 
 /// A fire-and-forget subscriber of a topic exchange.
 #[derive(Debug)]
@@ -15,9 +15,11 @@ pub(crate) struct Subscriber {
     pub(crate) encoder: &'static dyn Encoder,
     pub(crate) variant: Variant,
     pub(crate) connection: ConnectionId,
+    /// Whose publishes are its own.
+    pub(crate) publisher: PublisherId,
     /// The queue of the same MQTT session, once there is one.
     pub(crate) session_queue: Arc<OnceLock<QueueId>>,
-    /// Not what its own connection published.
+    /// Not what its own client published.
     pub(crate) no_local: bool,
 }
 

@@ -10,12 +10,14 @@ mod confirms;
 mod late;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, Refusal, SessionId, Ticket};
+use crate::{
+    Broker, ConnectionId, ConsumerId, Outbox, Protocol, PublisherId, Refusal, SessionId, Ticket,
+};
 
 pub(crate) use client::{Client, Clients, Due, Holder, Kept, NEVER_EXPIRES, Subscribed};
 pub(crate) use confirms::Confirms;
@@ -86,6 +88,7 @@ impl Connection {
             shared: Arc::new(SessionShared {
                 id: SessionId { label, epoch },
                 connection: self.shared.clone(),
+                publisher: AtomicU64::new(self.shared.id.0),
                 unsettled: AtomicU32::new(0),
                 unsettled_max: AtomicU32::new(0),
                 contents: Mutex::default(),
@@ -144,6 +147,8 @@ pub struct Session {
 pub(crate) struct SessionShared {
     id: SessionId,
     pub(crate) connection: Arc<ConnectionShared>,
+    /// Who publishes here, as its messages name it: set once, when an MQTT session is opened.
+    publisher: AtomicU64,
     /// Deliveries unsettled, over all its consumers.
     unsettled: AtomicU32,
     /// The most there may be (AMQP's global prefetch, MQTT's Receive Maximum); 0 for no limit.
@@ -190,6 +195,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.shared.id
+    }
+
+    /// Who publishes here, as messages name it.
+    #[must_use]
+    pub fn publisher(&self) -> PublisherId {
+        self.shared.publisher()
     }
 
     /// A handle for requests.
@@ -258,6 +269,15 @@ impl SessionShared {
 
     pub(crate) fn protocol(&self) -> Protocol {
         self.connection.protocol
+    }
+
+    pub(crate) fn publisher(&self) -> PublisherId {
+        PublisherId(self.publisher.load(Ordering::Relaxed))
+    }
+
+    /// An MQTT client publishes here from now on.
+    pub(crate) fn publishes_as(&self, publisher: PublisherId) {
+        self.publisher.store(publisher.0, Ordering::Relaxed);
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {

@@ -40,8 +40,18 @@ fn subscribe(peer: &mut Peer, subscription: Subscription) -> Vec<String> {
             if let Some(consumer) = granted.consumer {
                 peer.batch(|batch, session| batch.start(session, consumer));
             }
+            let (mut retained, mut rest) = (granted.retained, granted.rest);
+            while let Some(slice) = rest {
+                match peer.ask_patiently(Request::Retained(slice)) {
+                    Ok(Response::Retained { mut messages, rest: next }) => {
+                        retained.append(&mut messages);
+                        rest = next;
+                    }
+                    other => panic!("unexpected {other:?}"),
+                }
+            }
             let body = |message: &trivium_core::Message| message.body().to_vec();
-            let bodies = granted.retained.iter().map(body);
+            let bodies = retained.iter().map(body);
             bodies.map(|body| String::from_utf8(body).unwrap()).collect()
         }
         other => panic!("unexpected {other:?}"),
@@ -215,4 +225,35 @@ fn what_is_lost_on_the_way_is_counted_for_each_receiver() {
     let losses = broker.totals().losses;
     let [loss] = &losses[..] else { panic!("unexpected {losses:?}") };
     assert_eq!((loss.field.name(), loss.count), ("header", 3), "not for who published it");
+}
+
+#[test]
+fn a_client_that_is_away_is_kept_so_many_messages_and_misses_the_newest() {
+    let limits = Limits { away_messages_max: 3, ..Limits::default() };
+    let broker = Broker::ephemeral(limits, 1);
+    let open = |peer: &Peer| {
+        peer.ask(Request::OpenSession {
+            client_id: "c".into(),
+            clean_start: false,
+            expiry_s: 60,
+            unsettled_max: 10,
+        })
+    };
+    let mut away = Peer::new(&broker);
+    open(&away).unwrap();
+    subscribe(&mut away, subscription("t", None));
+    drop(away);
+    let mut publisher = Peer::new(&broker);
+    for body in ["1", "2", "3", "4", "5"] {
+        publisher.publish("amq.topic", "t", body);
+    }
+    let mut back = Peer::new(&broker);
+    let Ok(Response::SessionOpened { resumed: Some(resumed), .. }) = open(&back) else {
+        panic!("resumed")
+    };
+    let consumer = resumed.consumer.unwrap();
+    back.batch(|batch, session| batch.start(session, consumer));
+    assert_eq!(back.bodies(), ["1", "2", "3"]);
+    publisher.publish("amq.topic", "t", "6");
+    assert_eq!(back.bodies(), ["6"], "nothing is dropped of who is there");
 }

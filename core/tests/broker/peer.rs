@@ -1,7 +1,7 @@
 //! A client of the core without a protocol.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use trivium_core::control::{
     Binding, Consume, DeclareExchange, DeclareQueue, Destination, Got, Origin,
@@ -106,6 +106,22 @@ impl Peer {
         match self.broker.request(&origin, request) {
             Reply::Ready(answer) => answer,
             Reply::Pending(_) => panic!("nothing is paged here"),
+        }
+    }
+
+    /// As [`Peer::ask`], where others may have their turn first.
+    pub(crate) fn ask_patiently(&self, request: Request) -> Answer {
+        let session = Some(self.session.handle());
+        let origin = Origin { session, principal: None, protocol: Protocol::Mqtt };
+        let mut pending = match self.broker.request(&origin, request) {
+            Reply::Ready(answer) => return answer,
+            Reply::Pending(pending) => pending,
+        };
+        loop {
+            let polled = pending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(answer) = polled {
+                return answer;
+            }
         }
     }
 

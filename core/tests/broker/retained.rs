@@ -2,8 +2,11 @@
 
 use std::task::{Context, Poll, Waker};
 
-use trivium_core::control::{Binding, Consume, Destination, Origin};
-use trivium_core::{Answer, Broker, Protocol, Refusal, Reply, Request, Response, Table, Value};
+use trivium_core::address::Pattern;
+use trivium_core::control::{Binding, Consume, Destination, Origin, Source, Subscription};
+use trivium_core::{
+    Answer, Broker, Protocol, Refusal, Reply, Request, Response, Table, Value, Variant,
+};
 
 use crate::peer::{Peer, Publish, to_queue};
 
@@ -129,4 +132,56 @@ fn nobody_publishes_to_the_brokers_own_topics() {
     publisher.publish("amq.topic", "$SYSTEM.x", "1");
     publisher.publish("amq.direct", "$SYS", "2");
     assert_eq!(reader.bodies(), ["1"]);
+}
+
+#[test]
+fn a_large_subscription_leaves_others_their_turn_and_repeats_nothing_that_comes_live() {
+    let (broker, _) = Broker::stepped();
+    let (mut publisher, reader) = (Peer::new(&broker), Peer::new(&broker));
+    for number in 0..1000 {
+        retain(&mut publisher, &format!("k.{number:04}"), "old");
+    }
+    let request = Request::OpenSession {
+        client_id: "c".into(),
+        clean_start: true,
+        expiry_s: 0,
+        unsettled_max: 10,
+    };
+    reader.ask(request).unwrap();
+    let pattern = Pattern::from_filter("k/#");
+    let subscription = Subscription {
+        name: "k/#".into(),
+        id: None,
+        retain_as_published: false,
+        source: Source::Filter(pattern),
+        qos: 0,
+        fire_and_forget: Some((&crate::peer::Plain as _, Variant(4))),
+        no_local: false,
+        retained: true,
+    };
+    let Ok(Response::Subscribed(mut granted)) = reader.ask(Request::Subscribe(vec![subscription]))
+    else {
+        panic!("subscribed")
+    };
+    let granted = granted.pop().unwrap().unwrap();
+    assert!(granted.retained.is_empty(), "what may be many comes in slices");
+    let (mut rest, mut retained, mut live) = (granted.rest, 0, 0);
+    while let Some(slice) = rest {
+        // Behind the slices and before them.
+        for number in [live, 999 - live] {
+            retain(&mut publisher, &format!("k.{number:04}"), "new");
+        }
+        live += 1;
+        let (answer, turns) = ask(&broker, &reader, Request::Retained(slice), || {});
+        assert_eq!(turns, 1, "others have theirs first");
+        let Ok(Response::Retained { messages, rest: next }) = answer else { panic!("{answer:?}") };
+        assert!(messages.len() <= 256);
+        assert!(messages.iter().all(|message| message.body() == b"old"), "new ones come live");
+        retained += messages.len();
+        rest = next;
+    }
+    assert!(live >= 4);
+    assert_eq!(reader.fetch().1.matches("new").count(), 2 * live);
+    let spared = retained + live..=retained + 2 * live;
+    assert!(spared.contains(&1000), "{retained} retained, {live} times two changed");
 }

@@ -8,7 +8,7 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `listeners`, `limits`, `http`, `amqp`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
+//! One file a section: `listeners`, `limits`, `http`, `amqp`, `mqtt`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
 //! default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
@@ -19,6 +19,7 @@ mod limits;
 mod listeners;
 mod log;
 mod mapping;
+mod mqtt;
 mod policies;
 mod print;
 mod stomp;
@@ -38,6 +39,7 @@ pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
 pub use mapping::{Dialect, Mapping, RawMapping};
+pub use mqtt::Mqtt;
 pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;
 pub use users::{RawUser, RawVhost, User, Users};
@@ -63,6 +65,8 @@ pub struct RawConfig {
     pub http: RawHttp,
     /// `[amqp]`.
     pub amqp: Amqp,
+    /// `[mqtt]`.
+    pub mqtt: Mqtt,
     /// `[stomp]`.
     pub stomp: Stomp,
     /// `[mapping]`.
@@ -99,6 +103,8 @@ pub struct Config {
     pub http: HttpRules,
     /// What AMQP clients are told of the broker.
     pub amqp: Amqp,
+    /// Sessions of MQTT clients, and what they are told of the broker.
+    pub mqtt: Mqtt,
     /// Habits of STOMP connections.
     pub stomp: Stomp,
     /// How messages travel between the protocols.
@@ -223,6 +229,7 @@ impl TryFrom<RawConfig> for Config {
             limits: raw.limits.try_into()?,
             http: raw.http.try_into()?,
             amqp: raw.amqp.check()?,
+            mqtt: raw.mqtt,
             stomp: raw.stomp,
             mapping: raw.mapping.try_into()?,
             log: raw.log.try_into()?,

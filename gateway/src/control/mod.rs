@@ -139,6 +139,7 @@ pub(crate) const fn name_of(request: &Request) -> &'static str {
         Request::AwaitCalm => "await_calm",
         Request::OpenSession { .. } => "open_session",
         Request::Subscribe(_) => "subscribe",
+        Request::Retained(_) => "retained",
         Request::Unsubscribe(_) => "unsubscribe",
         Request::SetPolicy { .. } => "set_policy",
         Request::ClearPolicy { .. } => "clear_policy",

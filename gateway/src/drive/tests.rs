@@ -146,7 +146,7 @@ fn shared() -> Arc<Shared> {
     let shared = Shared::new(
         broker,
         config.limits,
-        (config.amqp, config.stomp, config.mapping),
+        (config.amqp, config.mqtt, config.stomp, config.mapping),
         control,
         counters,
     );

@@ -196,8 +196,8 @@ const fn as_float(value: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use trivium_core::{
-        Body, ConnectionId, Draft, Field, Instant, Limits, Lost, Message, Properties,
-        PropertyCodec, Worker,
+        Body, Draft, Field, Instant, Limits, Lost, Message, Properties, PropertyCodec, PublisherId,
+        Worker,
     };
 
     use super::*;
@@ -226,7 +226,7 @@ mod tests {
             priority: 0,
             retain: false,
         };
-        let message = Message::new(draft, ConnectionId(1), &mut Vec::new());
+        let message = Message::new(draft, PublisherId(1), &mut Vec::new());
         let (mut worker, mut lost) = (Worker::default(), Lost::NONE);
         lost.note(Field::Header);
         broker.batch(&mut worker, Instant::START).note_lost(&message, Protocol::Mqtt, lost);

@@ -142,8 +142,7 @@ impl Connection {
             State::Open(open) => {
                 open.on_packet(header, packet, batch, &mut self.output)?;
                 if open.is_waiting() {
-                    let request = open.take_request();
-                    self.request = request.map(|request| (Some(open.handle()), request));
+                    self.request = open.take_request();
                 }
             }
             State::Opening(_) | State::Closed { .. } => return Ok(0),
@@ -266,7 +265,11 @@ impl Adapter for Connection {
         let result = match &mut self.state {
             State::AwaitConnect | State::Closed { .. } => return,
             State::Opening(_) => self.on_opening_answer(answer, batch),
-            State::Open(open) => open.on_answer(answer, batch, &mut self.output),
+            State::Open(open) => {
+                let result = open.on_answer(answer, batch, &mut self.output);
+                self.request = open.take_request();
+                result
+            }
         };
         if let Err(end) = result {
             self.close(&end, batch);

@@ -54,6 +54,12 @@ pub(crate) struct Matched {
     pub(crate) queue_topic: Option<Box<str>>,
 }
 
+impl Matched {
+    /// A fire-and-forget subscription, whose packets say nothing of it.
+    pub(crate) const NONE: Self =
+        Self { qos: 0, retain_as_published: false, ids: Vec::new(), queue_topic: None };
+}
+
 /// All filters of a session, by their text [MQTT-3.10.4-1].
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -110,7 +116,7 @@ impl Subscriptions {
         self.consumers.get(&consumer).map(|(_, matched)| matched)
     }
 
-    /// What matches a delivery from the session's queue; `is_own` for what this connection
+    /// What matches a delivery from the session's queue; `is_own` for what this client
     /// published. `None` when its subscription is gone.
     pub(crate) fn matching(&mut self, key: &str, is_own: bool) -> Option<&Matched> {
         let last = &self.last;

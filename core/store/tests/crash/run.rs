@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use trivium_core::log::{Attempted, Codecs, Log, LogEvents, Position, Publish, Settled};
 use trivium_core::testing::OpaqueCodec;
-use trivium_core::{Body, ConnectionId, Draft, Message, Protocol, QueueId};
+use trivium_core::{Body, Draft, Message, Protocol, PublisherId, QueueId};
 use trivium_store::disk::{Disk, Faults, SimulatedDisk};
 use trivium_store::{DiskLog, Options, Step};
 
@@ -66,7 +66,7 @@ pub(crate) fn message(body: &[u8]) -> Message {
         mandatory: false,
         retain: false,
     };
-    Message::new(draft, ConnectionId(1), &mut Vec::new())
+    Message::new(draft, PublisherId(1), &mut Vec::new())
 }
 
 pub(crate) fn on(disk: &SimulatedDisk) -> Arc<dyn Disk> {

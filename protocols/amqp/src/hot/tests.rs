@@ -4,7 +4,7 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame}
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic};
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 use proptest::prelude::*;
-use trivium_core::{Body, ConnectionId, Draft, Lost, Message, Outcome, Transmit};
+use trivium_core::{Body, Draft, Lost, Message, Outcome, PublisherId, Transmit};
 
 use super::deliver::{self, Target};
 use super::publish;
@@ -54,7 +54,7 @@ fn message(exchange: &str, key: &str, properties: &BasicProperties, body: &[u8])
         priority: 0,
         retain: false,
     };
-    Message::new(draft, ConnectionId(1), &mut Vec::new())
+    Message::new(draft, PublisherId(1), &mut Vec::new())
 }
 
 fn short() -> impl Strategy<Value = ShortString> {

@@ -1,16 +1,17 @@
 //! A client past its CONNACK: every packet and every event meets it here.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trivium_core::control::{Answer, Request, Resumed};
-use trivium_core::{Batch, Delivery, Event, Instant, Refusal, SessionHandle, Transmit};
+use trivium_core::control::{Answer, Request, Response, Resumed, RetainedRest};
+use trivium_core::{Batch, Delivery, Event, Instant, Message, Refusal, SessionHandle, Transmit};
 
 use super::End;
 use super::incoming::Incoming;
 use super::opening::Entered;
 use super::outgoing::Outgoing;
-use super::subscribing::Subscribing;
+use super::subscribing::{Audience, Served, Subscribing};
 use crate::fault::Fault;
 use crate::packet::acknowledgement::Acknowledgement;
 use crate::packet::connect::Connect;
@@ -50,6 +51,10 @@ pub(super) struct Open {
     request: Option<Request>,
     /// Deliveries that came between a SUBSCRIBE and its SUBACK, at most `unsettled_max`.
     held: Vec<Delivery>,
+    /// Whose retained messages are being fetched.
+    fetching: Option<Audience>,
+    /// Retained messages to be fetched after those.
+    unfetched: VecDeque<(Audience, Box<RetainedRest>)>,
     /// The session's queue is gone. The next event says why if another connection took over.
     is_cancelled: bool,
 }
@@ -57,7 +62,6 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(connect: Connect, parts: Parts, config: &Arc<Config>, now: Instant) -> Self {
         let Parts { entered, subscribing, resumed, keep_alive_s } = parts;
-        let connection = entered.link.id();
         Self {
             version: connect.version,
             silence_max: Duration::from_millis(u64::from(keep_alive_s) * 1500),
@@ -66,11 +70,13 @@ impl Open {
             session_expiry_max: config.session_expiry_max_s,
             filters_per_packet_max: config.filters_per_packet_max,
             incoming: Incoming::new(&connect, entered.link.user(), &resumed.received, config),
-            outgoing: Outgoing::new(&connect, connection, &resumed.labels, config),
+            outgoing: Outgoing::new(&connect, &resumed.labels, config),
             subscribing,
             will: connect.will,
             request: None,
             held: Vec::new(),
+            fetching: None,
+            unfetched: VecDeque::new(),
             is_cancelled: false,
             entered,
         }
@@ -85,7 +91,7 @@ impl Open {
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
-        self.subscribing.is_waiting()
+        self.subscribing.is_waiting() || self.fetching.is_some()
     }
 
     pub(super) const fn heard(&mut self, now: Instant) {
@@ -166,8 +172,10 @@ impl Open {
         Ok(())
     }
 
-    pub(super) const fn take_request(&mut self) -> Option<Request> {
-        self.request.take()
+    /// What the broker shall be asked.
+    pub(super) fn take_request(&mut self) -> Option<(Option<SessionHandle>, Request)> {
+        let request = self.request.take()?;
+        Some((Some(self.handle()), request))
     }
 
     fn on_acknowledgement(
@@ -238,7 +246,7 @@ impl Open {
     }
 
     fn on_delivery(&mut self, delivery: &Delivery, batch: &mut Batch<'_>, out: &mut Transmit) {
-        let is_own = delivery.message.publisher() == self.outgoing.connection();
+        let is_own = delivery.message.publisher() == self.entered.session.publisher();
         let matched = self.subscribing.matching(delivery, is_own);
         self.outgoing.on_delivery(delivery, matched, &mut self.entered.session, batch, out);
     }
@@ -251,13 +259,64 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
-        let consumers = self.subscribing.on_answer(answer, batch, out)?;
+        if let Some(audience) = self.fetching.take() {
+            return self.on_more_retained(audience, answer, batch, out);
+        }
+        let served = self.subscribing.on_answer(answer, out)?;
         for delivery in std::mem::take(&mut self.held) {
             self.on_delivery(&delivery, batch, out);
         }
-        for consumer in consumers {
-            batch.start(&mut self.entered.session, consumer);
+        for Served { consumer, audience, retained, rest } in served {
+            self.send_retained(audience, &retained, batch, out);
+            self.unfetched.extend(rest.map(|rest| (audience, rest)));
+            if let Some(consumer) = consumer {
+                batch.start(&mut self.entered.session, consumer);
+            }
         }
+        self.fetch_retained();
         Ok(())
+    }
+
+    /// Another slice of the retained messages of a new subscription.
+    fn on_more_retained(
+        &mut self,
+        audience: Audience,
+        answer: Answer,
+        batch: &Batch<'_>,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        let Response::Retained { messages, rest } = answer? else {
+            return Err(Refusal::Internal.into());
+        };
+        self.send_retained(audience, &messages, batch, out);
+        if let Some(rest) = rest {
+            self.unfetched.push_front((audience, rest));
+        }
+        self.fetch_retained();
+        Ok(())
+    }
+
+    /// Asks for the next slice of retained messages, if there is one.
+    fn fetch_retained(&mut self) {
+        if let Some((audience, rest)) = self.unfetched.pop_front() {
+            self.fetching = Some(audience);
+            self.request = Some(Request::Retained(rest));
+        }
+    }
+
+    fn send_retained(
+        &mut self,
+        audience: Audience,
+        messages: &[Message],
+        batch: &Batch<'_>,
+        out: &mut Transmit,
+    ) {
+        for message in messages {
+            let is_own = message.publisher() == self.entered.session.publisher();
+            let matched = self.subscribing.matching_retained(message, audience, is_own);
+            if let Some(matched) = matched {
+                self.outgoing.on_retained(message, matched, batch, out);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use trivium_core::address::Coding;
 use trivium_core::{
-    Batch, ConnectionId, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
+    Batch, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
 };
 
 use super::slots::{Sent, Slots};
@@ -22,7 +22,6 @@ use crate::{Config, ReasonCode};
 #[derive(Debug)]
 pub(super) struct Outgoing {
     version: Version,
-    connection: ConnectionId,
     /// The client's Maximum Packet Size.
     packet_bytes_max: usize,
     coding: Coding,
@@ -35,16 +34,10 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// `labels` are the identifiers of deliveries that will be repeated.
-    pub(super) fn new(
-        connect: &Connect,
-        connection: ConnectionId,
-        labels: &[u16],
-        config: &Config,
-    ) -> Self {
+    pub(super) fn new(connect: &Connect, labels: &[u16], config: &Config) -> Self {
         let unsettled_max = config.unsettled_max.min(connect.settings.receive_maximum).max(1);
         Self {
             version: connect.version,
-            connection,
             packet_bytes_max: connect
                 .settings
                 .packet_bytes_max
@@ -54,11 +47,6 @@ impl Outgoing {
             unset_is_qos_0: config.unset_is_qos_0,
             slots: Slots::new(unsettled_max, labels),
         }
-    }
-
-    /// Who publishes here, as messages name it.
-    pub(super) const fn connection(&self) -> ConnectionId {
-        self.connection
     }
 
     /// Sends a delivery as its subscriptions ask. What none of them wants any more, and what the
@@ -82,7 +70,8 @@ impl Outgoing {
         let mut qos =
             if is_queue { matched.qos } else { self.qos_of(&delivery.message, matched.qos) };
         if is_repeated {
-            qos = qos.max(1).min(delivery.message.qos().max(1));
+            // The same packet again [MQTT-4.4.0-1].
+            qos = delivery.label_qos;
         }
         let packet_id = if qos == 0 {
             0
@@ -113,8 +102,32 @@ impl Outgoing {
             self.slots.give_back(packet_id);
             batch.settle(session, delivery.delivery, Outcome::Accepted);
         } else if self.is_kept && !is_queue {
-            batch.mark(session, delivery.delivery, packet_id, false);
+            batch.mark(session, delivery.delivery, packet_id, qos, false);
         }
+    }
+
+    /// Sends a retained message that needs no acknowledgement.
+    pub(super) fn on_retained(
+        &self,
+        message: &Message,
+        matched: &Matched,
+        batch: &Batch<'_>,
+        out: &mut Transmit,
+    ) {
+        let envelope = Envelope {
+            version: self.version,
+            dup: false,
+            qos: 0,
+            retain: true,
+            packet_id: 0,
+            subscription_ids: &matched.ids,
+            queue_topic: None,
+            now: Some(batch.now()),
+            coding: self.coding,
+        };
+        let mut lost = Lost::NONE;
+        self.write(envelope, message, out, &mut lost);
+        batch.note_lost(message, Protocol::Mqtt, lost);
     }
 
     /// At most as published, at most as granted.
@@ -186,7 +199,7 @@ impl Outgoing {
         let was_released = std::mem::replace(&mut sent.is_released, true);
         let delivery = sent.delivery;
         if self.is_kept && !was_released {
-            batch.mark(session, delivery, pubrec.packet_id, true);
+            batch.mark(session, delivery, pubrec.packet_id, 2, true);
         }
         self.write_pubrel(pubrec.packet_id, ReasonCode::SUCCESS, out);
     }

@@ -8,14 +8,16 @@
 use std::collections::BTreeSet;
 
 use trivium_core::address::Coding;
-use trivium_core::control::{Answer, Granted, Request, Response, Source, Subscription};
-use trivium_core::{Batch, ConsumerId, Delivery, Lost, Message, Protocol, Refusal, Transmit};
+use trivium_core::control::{
+    Answer, Granted, Request, Response, RetainedRest, Source, Subscription,
+};
+use trivium_core::{ConsumerId, Delivery, Message, Refusal, Transmit};
 
 use super::End;
 use crate::Config;
 use crate::ReasonCode;
 use crate::address::source_of_filter;
-use crate::encoder::{ENCODER, Envelope, variant};
+use crate::encoder::{ENCODER, variant};
 use crate::fault::Fault;
 use crate::packet::connect::Connect;
 use crate::packet::reply::{write_suback, write_unsuback};
@@ -62,6 +64,27 @@ struct Asked {
     text: String,
     filter: Filter,
     wants_retained: bool,
+}
+
+/// How a filter is served, once it is granted.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// To be started.
+    pub(super) consumer: Option<ConsumerId>,
+    pub(super) audience: Audience,
+    /// Retained messages that the adapter sends.
+    pub(super) retained: Vec<Message>,
+    /// More of them.
+    pub(super) rest: Option<Box<RetainedRest>>,
+}
+
+/// What a retained message is sent for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Audience {
+    /// A fire-and-forget subscription alone.
+    One { no_local: bool },
+    /// All subscriptions of the session's queue that match.
+    Session,
 }
 
 impl Subscribing {
@@ -120,7 +143,7 @@ impl Subscribing {
         consumers
     }
 
-    /// What a delivery answers; `is_own` for what this connection published.
+    /// What a delivery answers; `is_own` for what this client published.
     pub(super) fn matching(&mut self, delivery: &Delivery, is_own: bool) -> Option<&Matched> {
         if self.subscriptions.of_consumer(delivery.consumer).is_some() {
             return self.subscriptions.of_consumer(delivery.consumer);
@@ -244,13 +267,12 @@ impl Subscribing {
         Ok(Some(Request::Unsubscribe(sources)))
     }
 
-    /// The broker answered. Returns the consumers to be started, their SUBACK being written.
+    /// The broker answered. Returns how each filter granted is served, their SUBACK being written.
     pub(super) fn on_answer(
         &mut self,
         answer: Answer,
-        batch: &Batch<'_>,
         out: &mut Transmit,
-    ) -> Result<Vec<ConsumerId>, End> {
+    ) -> Result<Vec<Served>, End> {
         match (self.pending.take(), answer) {
             (_, Err(Refusal::TakenOver)) => Err(Refusal::TakenOver.into()),
             (
@@ -265,7 +287,7 @@ impl Subscribing {
                     }
                 }
                 self.write_suback(packet_id, &codes, out)?;
-                Ok(self.on_subscribed(granted, batch, out))
+                Ok(self.on_subscribed(granted))
             }
             (Some(Pending::Subscribe { packet_id, mut codes, asked }), Err(refusal)) => {
                 for asked in asked {
@@ -293,40 +315,35 @@ impl Subscribing {
         }
     }
 
-    fn on_subscribed(
-        &mut self,
-        granted: Vec<(Asked, Granted)>,
-        batch: &Batch<'_>,
-        out: &mut Transmit,
-    ) -> Vec<ConsumerId> {
-        let mut consumers = Vec::new();
-        for (asked, Granted { consumer, retained }) in granted {
-            for message in &retained {
-                self.write_retained(message, batch, out);
-            }
-            consumers.extend(consumer.filter(|consumer| !consumers.contains(consumer)));
+    fn on_subscribed(&mut self, granted: Vec<(Asked, Granted)>) -> Vec<Served> {
+        let mut served = Vec::with_capacity(granted.len());
+        for (asked, Granted { consumer, retained, rest }) in granted {
+            let filter = &asked.filter;
+            let audience = if filter.is_fire_and_forget {
+                Audience::One { no_local: filter.no_local }
+            } else {
+                Audience::Session
+            };
+            served.push(Served { consumer, audience, retained, rest });
             self.subscriptions.insert(asked.text, asked.filter, consumer);
         }
-        consumers
+        served
     }
 
-    fn write_retained(&self, message: &Message, batch: &Batch<'_>, out: &mut Transmit) {
-        let envelope = Envelope {
-            version: self.version,
-            dup: false,
-            qos: 0,
-            retain: true,
-            packet_id: 0,
-            subscription_ids: &[],
-            queue_topic: None,
-            now: Some(batch.now()),
-            coding: self.coding,
-        };
-        let mut lost = Lost::NONE;
-        if envelope.write(message, &mut out.bytes, &mut lost) {
-            out.end_frame();
+    /// What a retained message answers that was asked for, `is_own` when this client published it;
+    /// `None` for one that is not to be sent.
+    pub(super) fn matching_retained(
+        &mut self,
+        message: &Message,
+        audience: Audience,
+        is_own: bool,
+    ) -> Option<&Matched> {
+        match audience {
+            Audience::One { no_local } => {
+                (!no_local || !is_own).then_some(const { &Matched::NONE })
+            }
+            Audience::Session => self.subscriptions.matching(message.routing_key(), is_own),
         }
-        batch.note_lost(message, Protocol::Mqtt, lost);
     }
 
     fn write_suback(

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use mqttbytes::{v4, v5};
 use proptest::prelude::*;
-use trivium_core::{Body, ConnectionId, Draft, Properties, PropertyCodec};
+use trivium_core::{Body, Draft, Properties, PropertyCodec, PublisherId};
 
 use super::*;
 use crate::properties::{PROPERTY_CODEC, write_wire_head};
@@ -42,7 +42,7 @@ fn message(
         priority: 0,
         retain,
     };
-    Message::new(draft, ConnectionId(1), &mut Vec::new())
+    Message::new(draft, PublisherId(1), &mut Vec::new())
 }
 
 const PLAIN: Envelope<'_> = Envelope {
@@ -179,7 +179,7 @@ fn an_expiry_is_what_is_left_of_it_rounded_up() {
             priority: 0,
             retain: false,
         };
-        let message = Message::new(draft, ConnectionId(1), &mut Vec::new());
+        let message = Message::new(draft, PublisherId(1), &mut Vec::new());
         let mut out = Vec::new();
         let now = Some(Instant::from_millis(now));
         assert!(Envelope { now, ..PLAIN }.write(&message, &mut out, &mut Lost::default()));

@@ -309,3 +309,65 @@ fn a_smaller_window_still_repeats_everything_in_order() {
     assert_eq!(back.send(b"\x40\x02\0\x01"), publish(V5, 0xA, "t", 2, b"", b"2"));
     assert_eq!(back.send(b"\x40\x02\0\x02"), publish(V5, 0xA, "t", 3, b"", b"3"));
 }
+
+#[test]
+fn a_repeat_is_the_same_packet_whatever_became_of_its_subscription() {
+    for version in [V4, V5] {
+        let world = World::new();
+        let mut publisher = client(&world, V5, "p");
+        let (mut one, _) = kept(&world, version, "a", b"", false);
+        one.send(&subscribe(version, 1, &[("t", 2), ("u", 1)], b""));
+        publisher.send(&publish(V5, 4, "t", 9, b"", b"x"));
+        publisher.send(&publish(V5, 2, "u", 9, b"", b"y"));
+        one.read();
+        one.send(&unsubscribe(version, 2, &["t"]));
+        one.send(&subscribe(version, 3, &[("u", 0)], b""));
+        one.disconnect();
+        let (mut two, read) = kept(&world, version, "a", b"", true);
+        let expected =
+            [publish(version, 0xC, "t", 1, b"", b"x"), publish(version, 0xA, "u", 2, b"", b"y")];
+        assert_eq!(Hex(&read), Hex(&expected.concat()), "[MQTT-4.4.0-1] [MQTT-3.10.4-3]");
+        assert_eq!(two.send(b"\x50\x02\0\x01"), b"\x62\x02\0\x01", "and at QoS 2");
+    }
+}
+
+#[test]
+fn what_was_sent_does_not_expire_and_keeps_no_identifier() {
+    let world = World::new();
+    let mut publisher = client(&world, V5, "p");
+    let (mut one, _) = kept(&world, V5, "a", b"", false);
+    one.send(&subscribe(V5, 1, &[("t", 2)], b""));
+    publisher.send(&publish(V5, 4, "t", 9, b"\x02\0\0\0\x05", b"x"));
+    assert_eq!(one.read(), publish(V5, 4, "t", 1, b"\x02\0\0\0\x05", b"x"));
+    one.disconnect();
+    publisher.send(&publish(V5, 4, "t", 8, b"\x02\0\0\0\x05", b"not sent in time"));
+    world.pass(10_000);
+    let (mut two, read) = kept(&world, V5, "a", b"", true);
+    let again = publish(V5, 0xC, "t", 1, b"\x02\0\0\0\0", b"x");
+    assert_eq!(Hex(&read), Hex(&again), "[MQTT-4.3.3-7] [MQTT-3.3.2-5]");
+    two.send(b"\x50\x02\0\x01");
+    two.send(b"\x70\x02\0\x01");
+    two.disconnect();
+    let (mut three, read) = kept(&world, V5, "a", b"", true);
+    assert_eq!(Hex(&read), Hex(b""));
+    publisher.send(&publish(V5, 2, "t", 7, b"", b"y"));
+    assert_eq!(three.read(), publish(V5, 2, "t", 1, b"", b"y"), "the identifier is free");
+}
+
+#[test]
+fn no_local_is_about_clients_and_not_their_connections() {
+    let world = World::new();
+    let mut other = client(&world, V5, "other");
+    let (mut one, _) = kept(&world, V5, "a", b"", false);
+    one.send(&subscribe(V5, 1, &[("t", 5)], b""));
+    // A full window of one keeps what follows in the queue.
+    one.disconnect();
+    let (mut one, _) = kept(&world, V5, "a", b"\x21\0\x01", true);
+    other.send(&publish(V5, 2, "t", 9, b"", b"1"));
+    one.send(&publish(V5, 2, "t", 8, b"", b"own"));
+    other.send(&publish(V5, 2, "t", 9, b"", b"2"));
+    one.disconnect();
+    let (_two, read) = kept(&world, V5, "a", b"", true);
+    let expected = [publish(V5, 0xA, "t", 1, b"", b"1"), publish(V5, 2, "t", 2, b"", b"2")];
+    assert_eq!(Hex(&read), Hex(&expected.concat()), "[MQTT-3.8.3-3]");
+}

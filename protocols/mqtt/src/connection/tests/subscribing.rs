@@ -207,3 +207,34 @@ fn limits_of_subscriptions() {
     let read = client.send(&subscribe(V5, 3, &[("a", 0), ("b", 0), ("c", 0), ("d", 0)], b""));
     assert_eq!(read, b"\xE0\x02\x97\0");
 }
+
+#[test]
+fn many_retained_messages_come_once_each_however_they_are_subscribed_to() {
+    const COUNT: usize = 1000;
+    let world = World::new();
+    let mut publisher = client(&world, V5, "p");
+    for number in 0..COUNT {
+        let flags = if number % 2 == 0 { 1 } else { 3 };
+        let topic = format!("many/{number:04}");
+        publisher.send(&publish(V5, flags, &topic, 9, b"", b"x"));
+    }
+    // Fire-and-forget, through the queue at QoS 0, and at QoS 1.
+    for (qos, id) in [(0, &b""[..]), (0, b"\x0B\x05"), (1, b"")] {
+        let mut reader = client(&world, V5, "reader");
+        let read = reader.send(&subscribe(V5, 1, &[("many/#", qos), ("none/#", qos)], id));
+        assert!(read.starts_with(&suback(V5, 1, &[qos, qos])), "[MQTT-3.3.1-9] SUBACK first");
+        let mut stream = bytes::BytesMut::from(&read[..]);
+        let mut seen = std::collections::BTreeMap::new();
+        while !stream.is_empty() {
+            let packet = mqttbytes::v5::read(&mut stream, 1 << 20).unwrap();
+            let mqttbytes::v5::Packet::Publish(publish) = packet else { continue };
+            assert!(publish.retain);
+            let before = seen.insert(publish.topic, publish.qos as u8);
+            assert_eq!(before, None, "once");
+        }
+        assert_eq!(seen.len(), COUNT);
+        let at_qos_1 = seen.values().filter(|qos| **qos == 1).count();
+        assert_eq!(at_qos_1, if qos == 1 { COUNT / 2 } else { 0 });
+        assert_eq!(reader.send(b"\xC0\0"), b"\xD0\0", "and it listens again");
+    }
+}
