@@ -102,6 +102,17 @@ def a_poison_message_leaves_a_quorum_queue():
         wait_until(lambda: ready(channel, dead) == 1, "it is dead")
         headers = channel.basic_get(dead, auto_ack=True)[1].headers
         equal(headers["x-first-death-reason"], "delivery_limit", "why")
+        # A consumer learns the count from the second delivery on.
+        channel.basic_publish("", queue, "poison", pika.BasicProperties(delivery_mode=2))
+        counts = []
+        for method, properties, _ in channel.consume(queue, inactivity_timeout=10):
+            check(method is not None, f"a delivery after {counts}")
+            counts.append((properties.headers or {}).get("x-delivery-count"))
+            channel.basic_nack(method.delivery_tag, requeue=True)
+            if len(counts) == 3:
+                break
+        channel.cancel()
+        equal(counts, [None, 1, 2], "x-delivery-count of consumed messages")
         channel.queue_delete(queue)
         channel.queue_delete(dead)
 

@@ -203,7 +203,8 @@ impl Channel {
             Target {
                 channel: self.number,
                 frame_bytes_max,
-                delivery_count: delivery.delivery_count,
+                // RabbitMQ tells consumers from the second delivery on, and `basic.get` always.
+                delivery_count: delivery.delivery_count.filter(|count| *count > 0),
             },
             &consumer.tag,
             self.delivery_tag,

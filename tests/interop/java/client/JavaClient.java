@@ -1,3 +1,13 @@
+package interop;
+
+import static interop.Harness.PASSWORD;
+import static interop.Harness.USER;
+import static interop.Harness.bytes;
+import static interop.Harness.check;
+import static interop.Harness.equal;
+import static interop.Harness.text;
+import static interop.Harness.unique;
+
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.AlreadyClosedException;
 import com.rabbitmq.client.AuthenticationFailureException;
@@ -11,7 +21,6 @@ import com.rabbitmq.client.MessageProperties;
 import com.rabbitmq.client.Return;
 import com.rabbitmq.client.ShutdownSignalException;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Date;
@@ -19,84 +28,41 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
-import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentSkipListSet;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /** RabbitMQ's Java client: what its users expect to see of a broker. */
-public final class Interop {
-    private static final String SUITE = "java-client";
-    private static final long CASE_SECONDS = 30;
-
-    private interface Case {
-        void run() throws Exception;
-    }
-
+final class JavaClient {
     private interface OnChannel {
         void run(Connection connection, Channel channel) throws Exception;
     }
 
     public static void main(String[] arguments) {
-        Map<String, Case> cases = new LinkedHashMap<>();
-        cases.put("work_queue_with_prefetch_and_ack", () -> connected(Interop::workQueue));
-        cases.put("publish_subscribe", () -> connected(Interop::publishSubscribe));
-        cases.put("direct_and_topic_routing", () -> connected(Interop::routing));
-        cases.put("rpc", () -> connected(Interop::rpc));
-        cases.put("confirms_each_batch_and_asynchronous", () -> connected(Interop::confirms));
-        cases.put("mandatory_return", () -> connected(Interop::mandatory));
-        cases.put("properties_and_a_large_body", () -> connected(Interop::properties));
-        cases.put("nack_reject_and_redelivery", () -> connected(Interop::nack));
-        cases.put("cancel_and_queue_deletion", () -> connected(Interop::cancellation));
-        cases.put("errors_close_the_channel_only", () -> connected(Interop::errors));
-        cases.put("refused_login_and_vhost", Interop::refusals);
-        cases.put("heartbeat", Interop::heartbeat);
-        cases.put("many_channels", () -> connected(Interop::manyChannels));
-        System.exit(runAll(cases));
-    }
-
-    private static int runAll(Map<String, Case> cases) {
-        ExecutorService runner = Executors.newCachedThreadPool();
-        int failed = 0;
-        for (Map.Entry<String, Case> entry : cases.entrySet()) {
-            long started = System.nanoTime();
-            Future<?> done = runner.submit(() -> {
-                entry.getValue().run();
-                return null;
-            });
-            try {
-                done.get(CASE_SECONDS, TimeUnit.SECONDS);
-                double seconds = (System.nanoTime() - started) / 1e9;
-                System.out.printf("PASS %s %s (%.2f s)%n", SUITE, entry.getKey(), seconds);
-            } catch (Exception problem) {
-                Throwable cause = problem.getCause() == null ? problem : problem.getCause();
-                failed = 1;
-                System.out.printf("FAIL %s %s: %s%n", SUITE, entry.getKey(), cause.toString().replace('\n', ' '));
-                Arrays.stream(cause.getStackTrace())
-                        .filter(frame -> frame.getClassName().startsWith("Interop"))
-                        .limit(3)
-                        .forEach(frame -> System.out.println("    " + frame));
-            }
-        }
-        System.out.printf("END %s%n", SUITE);
-        return failed;
-    }
-
-    private static String environment(String name, String otherwise) {
-        return System.getenv().getOrDefault("INTEROP_" + name, otherwise);
+        new Harness("java-client")
+                .add("work_queue_with_prefetch_and_ack", () -> connected(JavaClient::workQueue))
+                .add("publish_subscribe", () -> connected(JavaClient::publishSubscribe))
+                .add("direct_and_topic_routing", () -> connected(JavaClient::routing))
+                .add("rpc", () -> connected(JavaClient::rpc))
+                .add("confirms_each_batch_and_asynchronous", () -> connected(JavaClient::confirms))
+                .add("mandatory_return", () -> connected(JavaClient::mandatory))
+                .add("properties_and_a_large_body", () -> connected(JavaClient::properties))
+                .add("nack_reject_and_redelivery", () -> connected(JavaClient::nack))
+                .add("cancel_and_queue_deletion", () -> connected(JavaClient::cancellation))
+                .add("errors_close_the_channel_only", () -> connected(JavaClient::errors))
+                .add("refused_login_and_vhost", JavaClient::refusals)
+                .add("heartbeat", JavaClient::heartbeat)
+                .add("many_channels", () -> connected(JavaClient::manyChannels))
+                .run(arguments);
     }
 
     private static ConnectionFactory factory() {
         ConnectionFactory factory = new ConnectionFactory();
-        factory.setHost(environment("HOST", "localhost"));
-        factory.setPort(Integer.parseInt(environment("AMQP_PORT", "5672")));
-        factory.setUsername(environment("USER", "guest"));
-        factory.setPassword(environment("PASSWORD", "guest"));
+        factory.setHost(Harness.HOST);
+        factory.setPort(Harness.AMQP_PORT);
+        factory.setUsername(USER);
+        factory.setPassword(PASSWORD);
         factory.setAutomaticRecoveryEnabled(false);
         return factory;
     }
@@ -107,34 +73,8 @@ public final class Interop {
         }
     }
 
-    private static String unique(String prefix) {
-        return prefix + "-" + UUID.randomUUID().toString().substring(0, 13);
-    }
-
-    private static void equal(Object seen, Object expected, String what) {
-        if (!Objects.equals(seen, expected)) {
-            throw new AssertionError(what + ": expected " + expected + ", saw " + seen);
-        }
-    }
-
-    private static void check(boolean condition, String what) {
-        if (!condition) {
-            throw new AssertionError(what);
-        }
-    }
-
-    private static byte[] bytes(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
-    }
-
-    private static String text(byte[] body) {
-        return new String(body, StandardCharsets.UTF_8);
-    }
-
     private static Delivery next(BlockingQueue<Delivery> inbox) throws InterruptedException {
-        Delivery delivery = inbox.poll(10, TimeUnit.SECONDS);
-        check(delivery != null, "a delivery within 10 s");
-        return delivery;
+        return Harness.next(inbox, "a delivery");
     }
 
     private static BlockingQueue<Delivery> consume(Channel channel, String queue, boolean autoAck) throws IOException {
@@ -288,7 +228,7 @@ public final class Interop {
         AMQP.BasicProperties sent = new AMQP.BasicProperties.Builder()
                 .contentType("application/json").contentEncoding("gzip").headers(headers).deliveryMode(2).priority(5)
                 .correlationId("c").replyTo("r").expiration("60000").messageId("m")
-                .timestamp(new Date(1_700_000_000_000L)).type("kind").userId(environment("USER", "guest"))
+                .timestamp(new Date(1_700_000_000_000L)).type("kind").userId(USER)
                 .appId("interop").build();
         byte[] body = new byte[1 << 20];
         for (int index = 0; index < body.length; index++) {
