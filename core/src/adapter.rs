@@ -100,6 +100,14 @@ impl Transmit {
         }
     }
 
+    /// Takes back the frame that was written from `start` on, the last one.
+    pub fn take_frame(&mut self, start: usize) -> Box<[u8]> {
+        if self.marks_frames {
+            self.frame_ends.pop();
+        }
+        self.bytes.split_off(start).into()
+    }
+
     /// Moves everything in `self` to the end of `out`: a swap when `out` is empty. `self` keeps
     /// its buffer's capacity or `out`'s, and learns whether marks are wanted.
     pub fn move_to(&mut self, out: &mut Self) {

@@ -8,6 +8,7 @@
 
 mod append;
 mod commit;
+mod exactly_once;
 mod fan_out;
 mod publish;
 
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use crate::alarm::Alarms;
 use crate::hash::IdMap;
 use crate::log::Position;
-use crate::queue::{Effects, Mark, Marking, Queue, Room, Settlement};
+use crate::queue::{Effects, Marking, Queue, Room, Settlement};
 use crate::routing::{Route, RouteCache};
-use crate::session::SessionShared;
+use crate::session::{Confirms, SessionShared};
 use crate::{
     Broker, ConsumerId, DeliveryId, Event, Instant, Lost, Message, Outbox, Protocol, QueueId,
     Refusal, Session, Ticket, Worker,
 };
+use exactly_once::{Noted, Once};
 
 /// Whether a publisher wants to hear that its message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,12 @@ struct Staged {
     refused_count: u32,
 }
 
+impl Staged {
+    fn logged_at(&self) -> Option<Position> {
+        std::num::NonZeroU64::new(self.position).map(Position)
+    }
+}
+
 /// What stands against a staged publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
@@ -117,6 +125,10 @@ pub(crate) struct Scratch {
     staged: Vec<Staged>,
     routes: Vec<StagedRoute>,
     sessions: Vec<Arc<SessionShared>>,
+    /// Those of `staged` that are of QoS 2.
+    once: Vec<Once>,
+    /// Tickets without a publish.
+    noted: Vec<Noted>,
     work: Vec<Work>,
     work_of: IdMap<QueueId, u32>,
     /// Works whose queue declined a publish, and that publish.
@@ -177,27 +189,6 @@ impl<'a> Batch<'a> {
         self.scratch.work[work as usize].settlements.push(Settlement::new(delivery, outcome));
     }
 
-    /// Notes for a later connection of the session that its client is sent this delivery under the
-    /// packet identifier `label` at that QoS; `released` once only PUBREL and PUBCOMP are left of it. To be
-    /// staged in the batch in which the packet is written.
-    pub fn mark(
-        &mut self,
-        session: &mut Session,
-        delivery: DeliveryId,
-        label: u16,
-        qos: u8,
-        released: bool,
-    ) {
-        let Some(queue) = session.queue(delivery.queue) else { return };
-        if !queue.is_session {
-            // What others may get next is nothing that this client goes on with.
-            return;
-        }
-        let work = self.scratch.work(queue);
-        let marking = Marking::new(delivery, Mark { label, qos, released });
-        self.scratch.work[work as usize].marks.push(marking);
-    }
-
     /// Grants a consumer its credit, once its consume-ok, SUBACK or RECEIPT is written. Harmless
     /// when repeated, and for a consumer that is gone.
     pub fn start(&mut self, session: &mut Session, consumer: ConsumerId) {
@@ -247,7 +238,8 @@ impl<'a> Batch<'a> {
         self.group_by_queue();
         self.ask_for_room();
         let scratch = &mut *self.scratch;
-        append::append(&*self.broker.log, &mut scratch.staged, &scratch.routes);
+        append::append(&*self.broker.log, scratch);
+        scratch.note_received();
         scratch.settle_refused();
         scratch.work_on_queues();
         self.finish();
@@ -262,8 +254,13 @@ impl<'a> Batch<'a> {
         let scratch = &mut *self.scratch;
         broker.follow_up(&mut scratch.effects);
         scratch.effects.log(&*broker.log);
+        scratch.place_received();
         broker.log.end_batch();
-        self.confirm();
+        if scratch.noted.is_empty() {
+            self.confirm();
+        } else {
+            self.confirm_all();
+        }
         let scratch = &mut *self.scratch;
         broker.counters.add(&mut scratch.effects.counters);
         scratch.effects.wake();
@@ -341,23 +338,55 @@ impl<'a> Batch<'a> {
             {
                 let mut confirms = session.confirms();
                 while let Some(staged) = staged.next_if(|staged| staged.session == at) {
-                    let ticket = staged.ticket.unwrap_or_default();
-                    match staged.refused {
-                        Refused::No => confirms.wait(ticket, staged.position),
-                        Refused::Broken => confirms.refuse(ticket, Refusal::Internal),
-                        Refused::Blocked => {
-                            let reason = self.alarms.to_string();
-                            confirms.refuse(ticket, Refusal::Blocked { reason });
-                        }
-                        Refused::Full(work) => {
-                            let queue = &scratch.work[work as usize].queue;
-                            let (name, vhost) = (queue.name.to_string(), queue.vhost.to_string());
-                            confirms.refuse(ticket, Refusal::QueueFull { name, vhost });
-                        }
+                    decide(&mut confirms, staged, &scratch.work, self.alarms);
+                }
+            }
+            self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
+        }
+    }
+
+    /// [`Batch::confirm`] where some tickets are of no publish: each session's in their order.
+    #[cold]
+    fn confirm_all(&mut self) {
+        let scratch = &mut *self.scratch;
+        let staged = scratch.staged.iter().filter_map(|staged| {
+            staged.ticket.map(|ticket| (staged.session, ticket, Some(staged), 0))
+        });
+        let noted = scratch.noted.iter().map(|noted| {
+            let position = noted.position.unwrap_or(scratch.effects.noted_at);
+            (noted.session, noted.ticket, None, position)
+        });
+        let mut tickets: Vec<_> = staged.chain(noted).collect();
+        tickets.sort_by_key(|(session, ticket, ..)| (*session, *ticket));
+        for of_one in tickets.chunk_by(|a, b| a.0 == b.0) {
+            let session = &scratch.sessions[of_one[0].0 as usize];
+            {
+                let mut confirms = session.confirms();
+                for (_, ticket, staged, position) in of_one {
+                    match staged {
+                        Some(staged) => decide(&mut confirms, staged, &scratch.work, self.alarms),
+                        None => confirms.note(*ticket, *position),
                     }
                 }
             }
             self.broker.confirm(session, &mut scratch.events, &mut scratch.effects);
+        }
+    }
+}
+
+/// Notes what a staged publish waits for, or why it was declined.
+fn decide(confirms: &mut Confirms, staged: &Staged, work: &[Work], alarms: Alarms) {
+    let ticket = staged.ticket.unwrap_or_default();
+    match staged.refused {
+        Refused::No => confirms.wait(ticket, staged.position),
+        Refused::Broken => confirms.refuse(ticket, Refusal::Internal),
+        Refused::Blocked => {
+            confirms.refuse(ticket, Refusal::Blocked { reason: alarms.to_string() });
+        }
+        Refused::Full(at) => {
+            let queue = &work[at as usize].queue;
+            let (name, vhost) = (queue.name.to_string(), queue.vhost.to_string());
+            confirms.refuse(ticket, Refusal::QueueFull { name, vhost });
         }
     }
 }
@@ -373,7 +402,7 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
     };
     let had_room = effects.has_room();
     for marking in &work.marks {
-        state.mark(*marking);
+        state.mark(*marking, effects);
     }
     for settlement in &work.settlements {
         state.settle(*settlement, effects);
@@ -384,10 +413,13 @@ fn work_on(work: &Work, staged: &mut [Staged], effects: &mut Effects) -> bool {
         let staged = &mut staged[push.staged as usize];
         if is_session && (push.at_qos_0 || staged.message.qos() == 0) {
             staged.taken += u32::from(state.push_express(&staged.message, false, effects));
+            if let Some(position) = staged.logged_at().filter(|_| is_logged && !push.at_qos_0) {
+                // It asks to survive, but not from this client's queue.
+                effects.settle(work.queue.id, position, 1);
+            }
             continue;
         }
-        let position = std::num::NonZeroU64::new(staged.position).filter(|_| is_logged);
-        let position = position.map(Position);
+        let position = staged.logged_at().filter(|_| is_logged);
         if work.has_reserved {
             state.unreserve(&staged.message);
         }
@@ -468,6 +500,8 @@ impl Scratch {
         self.staged.clear();
         self.routes.clear();
         self.sessions.clear();
+        self.once.clear();
+        self.noted.clear();
         self.work_of.clear();
         self.deferred.clear();
         self.refusals.clear();

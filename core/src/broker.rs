@@ -37,6 +37,7 @@ pub const DEFAULT_VHOST: &str = "/";
 /// The broker: vhosts, their queues, and the log under them. All calls take `&self`.
 #[derive(Debug)]
 pub struct Broker {
+    pub(crate) myself: Weak<Self>,
     pub(crate) log: Arc<dyn Log>,
     /// Where what is durable beside messages is kept; `None` for nowhere.
     pub(crate) catalogue: Option<Arc<dyn Catalogue>>,
@@ -134,7 +135,8 @@ impl Broker {
         seed: u64,
     ) -> Arc<Self> {
         let hasher = crate::hash::state(seed);
-        Arc::new(Self {
+        Arc::new_cyclic(|myself| Self {
+            myself: myself.clone(),
             log,
             catalogue,
             planned: Mutex::default(),
@@ -277,28 +279,33 @@ impl Broker {
             vhosts.values().cloned().collect()
         };
         let mut effects = self.effects_at(now);
-        let mut late = Vec::new();
         let mut left = budget;
         for vhost in vhosts {
+            let mut late = Vec::new();
             let mut clients = vhost.clients();
             while left > 0
-                && let Some(due) = clients.next_due(now)
+                && let Some(due) = clients.next_due(now, &vhost.name)
             {
                 left -= 1;
                 late.extend(match due {
                     Due::Ends(client) => self.end_away(&vhost, *client, &mut effects),
-                    Due::Publishes(message) => Some(message),
+                    Due::Publishes(message, change) => {
+                        vhost.propose_quietly(change.map(|change| *change));
+                        Some(message)
+                    }
                 });
             }
+            drop(clients);
+            self.finish(&mut effects);
+            self.publish_late(&vhost, late, now);
         }
-        self.finish(&mut effects);
-        self.publish_late(late, now);
         left
     }
 
     /// Publishes what was left for later. No lock is held here.
     pub(crate) fn publish_late(
         &self,
+        vhost: &Arc<Vhost>,
         late: impl IntoIterator<Item = Box<LateMessage>>,
         now: Instant,
     ) {
@@ -310,7 +317,7 @@ impl Broker {
         let mut batch = self.batch(&mut worker, now);
         for message in late {
             // Nobody is left who could be told that it was refused.
-            drop(batch.publish_late(&message));
+            drop(batch.publish_late(vhost, &message));
         }
         batch.end();
     }
@@ -418,7 +425,7 @@ impl Broker {
         let publishes: Vec<_> = messages
             .iter()
             .filter(is_logged)
-            .map(|message| Publish { message, queues: &ids })
+            .map(|message| Publish { message, queues: &ids, received: None })
             .collect();
         let mut next = (!publishes.is_empty()).then(|| self.log.append(&publishes));
         if let Some(mut state) = queue.lock() {

@@ -9,12 +9,13 @@
 mod claims;
 mod planned;
 mod restore;
+mod restore_sessions;
 mod stepped;
 
 use std::sync::Weak;
 use std::task::{Poll, Waker};
 
-use crate::control::Destination;
+use crate::control::{Destination, Source};
 use crate::{QueueId, Table};
 
 pub(crate) use claims::{Claims, Name};
@@ -69,6 +70,71 @@ pub struct StoredBinding {
     pub arguments: Table,
 }
 
+/// An MQTT session that outlives its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSession {
+    /// The vhost.
+    pub vhost: String,
+    /// The client identifier.
+    pub client_id: String,
+    /// As the log knows it: the id of its queue, if it gets one.
+    pub id: QueueId,
+    /// Seconds that it outlives its connection; `u32::MAX` for ever.
+    pub expiry_s: u32,
+    /// When it ends, in milliseconds since 1970; `None` while its client is there, and for never.
+    pub expires_at: Option<u64>,
+    /// What is published when its client goes without a goodbye, or has gone.
+    pub will: Option<StoredWill>,
+}
+
+/// A will (MQTT 5, section 3.1.2.5), its properties in MQTT's wire form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWill {
+    /// When it is published, in milliseconds since 1970; `None` while the client is there.
+    pub due_at: Option<u64>,
+    /// Seconds between the end of the connection and the will.
+    pub delay_s: u32,
+    /// As [`crate::Draft::exchange`].
+    pub exchange: String,
+    /// As [`crate::Draft::routing_key`].
+    pub routing_key: String,
+    /// As [`crate::Draft::properties`], of MQTT's codec.
+    pub properties: Vec<u8>,
+    /// As [`crate::Draft::body`].
+    pub body: Vec<u8>,
+    /// As [`crate::Draft::persistent`].
+    pub persistent: bool,
+    /// Milliseconds that it lives once it is published; `None` for ever.
+    pub lifetime_ms: Option<u64>,
+    /// As [`crate::Draft::priority`].
+    pub priority: u8,
+    /// As [`crate::Draft::retain`].
+    pub retain: bool,
+}
+
+/// A subscription of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// The vhost.
+    pub vhost: String,
+    /// The client identifier of the session.
+    pub client_id: String,
+    /// What is subscribed to: a session has one subscription to each source.
+    pub source: Source,
+    /// What the client calls it.
+    pub name: String,
+    /// Subscription Identifier.
+    pub id: Option<u32>,
+    /// The highest QoS that deliveries may have.
+    pub qos: u8,
+    /// Keep the retain flag as published.
+    pub retain_as_published: bool,
+    /// Not what its connection published itself.
+    pub no_local: bool,
+    /// The queue of the group, if the subscription is shared and the queue is durable.
+    pub group: Option<QueueId>,
+}
+
 /// One durable change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -94,6 +160,26 @@ pub enum Change {
     },
     /// A binding is gone.
     RemoveBinding(StoredBinding),
+    /// A session is there, or what is known of it changed.
+    PutSession(StoredSession),
+    /// A session is over, and with it its subscriptions.
+    RemoveSession {
+        /// The vhost.
+        vhost: String,
+        /// The client identifier.
+        client_id: String,
+    },
+    /// A session is subscribed to something, or otherwise than before.
+    PutSubscription(StoredSubscription),
+    /// A session is no longer subscribed to something.
+    RemoveSubscription {
+        /// The vhost.
+        vhost: String,
+        /// The client identifier.
+        client_id: String,
+        /// What it was subscribed to.
+        source: Source,
+    },
 }
 
 impl Change {
@@ -107,7 +193,14 @@ impl Change {
                 Some(Self::RemoveQueue { vhost, name })
             }
             Self::PutBinding(binding) => Some(Self::RemoveBinding(binding)),
-            Self::RemoveExchange { .. } | Self::RemoveQueue { .. } | Self::RemoveBinding(_) => None,
+            // Only what is planned is taken back.
+            Self::RemoveExchange { .. }
+            | Self::RemoveQueue { .. }
+            | Self::RemoveBinding(_)
+            | Self::PutSession(_)
+            | Self::RemoveSession { .. }
+            | Self::PutSubscription(_)
+            | Self::RemoveSubscription { .. } => None,
         }
     }
 }
@@ -141,6 +234,10 @@ pub struct Stored {
     pub queues: Vec<StoredQueue>,
     /// Every binding.
     pub bindings: Vec<StoredBinding>,
+    /// Every session.
+    pub sessions: Vec<StoredSession>,
+    /// Every subscription of a session.
+    pub subscriptions: Vec<StoredSubscription>,
     /// Ids from here on were never used for a queue.
     pub next_id: u64,
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::catalogue::{StepCatalogue, Stored};
 use crate::control::{Answer, Credentials, Origin, Reply};
-use crate::log::StepLog;
+use crate::log::{Codecs, Recovered, StepLog};
 use crate::{
-    Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Outbox, Principal, Properties, PropertyCodec,
-    Protocol, Refusal, Request, Response, SessionHandle, Transmit, Worker,
+    Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Limits, Outbox, Principal, Properties,
+    PropertyCodec, Protocol, Refusal, Request, Response, SessionHandle, Transmit, Worker,
 };
 
 /// A codec that reads nothing, for tests that do not look at properties.
@@ -32,6 +33,8 @@ impl PropertyCodec for OpaqueCodec {
 pub struct World {
     broker: Arc<Broker>,
     log: Arc<StepLog>,
+    /// `None` for a broker that keeps nothing but messages.
+    catalogue: Option<(Arc<StepCatalogue>, Codecs)>,
     now: Cell<Instant>,
     worker: RefCell<Worker>,
 }
@@ -54,7 +57,41 @@ impl World {
     /// The same over a broker that the test made.
     #[must_use]
     pub fn over(broker: Arc<Broker>, log: Arc<StepLog>) -> Self {
-        Self { broker, log, now: Cell::new(Instant::START), worker: RefCell::default() }
+        let (catalogue, now) = (None, Cell::new(Instant::START));
+        Self { broker, log, catalogue, now, worker: RefCell::default() }
+    }
+
+    /// A fresh broker that keeps what is durable, on a log and a catalogue that wait for
+    /// [`World::step`].
+    #[must_use]
+    pub fn durable(codecs: Codecs) -> Self {
+        let log = (Arc::new(StepLog::default()), Recovered::default());
+        Self::recovered(log, Stored::default(), codecs)
+    }
+
+    fn recovered(
+        (log, recovered): (Arc<StepLog>, Recovered),
+        stored: Stored,
+        codecs: Codecs,
+    ) -> Self {
+        let catalogue = Arc::new(StepCatalogue::with(stored.clone()));
+        let kept = (catalogue.clone() as _, stored);
+        let log_and_rest = (log.clone() as _, recovered);
+        let (broker, _) = Broker::restore(log_and_rest, kept, Limits::default(), (codecs, 0));
+        Self { catalogue: Some((catalogue, codecs)), ..Self::over(broker, log) }
+    }
+
+    /// The broker crashes, and another goes on with what was synced and committed; no time passes.
+    ///
+    /// # Panics
+    ///
+    /// When this broker keeps nothing but messages.
+    #[must_use]
+    pub fn crash(&self) -> Self {
+        let (catalogue, codecs) = self.catalogue.as_ref().expect("a durable world crashes");
+        let world = Self::recovered(self.log.crash(), catalogue.stored(), *codecs);
+        world.now.set(self.now());
+        world
     }
 
     /// The broker.
@@ -67,9 +104,17 @@ impl World {
         &self.log
     }
 
-    /// Makes everything appended durable and answers reads.
+    /// Makes everything appended durable, commits what was proposed, and answers reads.
     pub fn step(&self) {
+        self.commit();
         self.log.step();
+    }
+
+    /// Commits what was proposed to the catalogue.
+    pub fn commit(&self) {
+        if let Some((catalogue, _)) = &self.catalogue {
+            catalogue.step();
+        }
     }
 
     /// The time now.

@@ -89,6 +89,21 @@ impl Vhost {
         result
     }
 
+    /// Tells the catalogue of a change that answers wait for.
+    pub(crate) fn propose(&self, change: Option<Change>) {
+        if let (Some(catalogue), Some(change)) = (&self.catalogue, change) {
+            let number = catalogue.propose(vec![change]);
+            self.proposed.fetch_max(number, Ordering::AcqRel);
+        }
+    }
+
+    /// Tells the catalogue of a change that nobody waits for.
+    pub(crate) fn propose_quietly(&self, change: Option<Change>) {
+        if let (Some(catalogue), Some(change)) = (&self.catalogue, change) {
+            catalogue.propose(vec![change]);
+        }
+    }
+
     /// Does what the catalogue has agreed to: `expected` is not told to it again, and taken back if
     /// it turns out that it cannot be done.
     pub(crate) fn expecting<T>(&self, expected: Change, work: impl FnOnce() -> T) -> T {

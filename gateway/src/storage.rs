@@ -94,7 +94,7 @@ impl Storage {
             (log.clone(), opened.recovered),
             (catalogue.clone(), stored),
             limits,
-            seed,
+            (codecs(started_at), seed),
         );
         log.start(end);
         if restored.passed_over > 0 {
@@ -106,6 +106,7 @@ impl Storage {
         }
         info!(
             queues = restored.queues,
+            sessions = restored.sessions,
             messages = restored.messages,
             took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "recovered"

@@ -72,6 +72,12 @@ impl Pattern {
         )
     }
 
+    /// A pattern of these segments.
+    #[must_use]
+    pub fn of(segments: Vec<Segment>) -> Self {
+        Self(segments.into())
+    }
+
     /// Its segments.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {

@@ -1,14 +1,16 @@
 //! What of a batch the log gets, and where it has it.
 
-use super::{Staged, StagedRoute};
+use super::exactly_once::Once;
+use super::{Scratch, Staged, StagedRoute};
+use crate::QueueId;
 use crate::log::{Log, Position, Publish};
 
 /// Appends what asks to survive a restart, once for the batch.
-pub(super) fn append(log: &dyn Log, staged: &mut [Staged], routes: &[StagedRoute]) {
-    let publishes = publishes(staged, routes);
+pub(super) fn append(log: &dyn Log, scratch: &mut Scratch) {
+    let publishes = publishes(&scratch.staged, &scratch.routes, &scratch.once);
     if !publishes.is_empty() {
         let first = log.append(&publishes);
-        assign(staged, routes, first);
+        assign(&mut scratch.staged, &scratch.routes, first);
     }
 }
 
@@ -19,13 +21,27 @@ fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
         && route.queues.len() > staged.refused_count as usize
 }
 
-pub(super) fn publishes<'a>(staged: &'a [Staged], routes: &'a [StagedRoute]) -> Vec<Publish<'a>> {
-    let logged = staged.iter().filter(|staged| is_logged(staged, routes));
-    let publish = |staged: &'a Staged| Publish {
+pub(super) fn publishes<'a>(
+    staged: &'a [Staged],
+    routes: &'a [StagedRoute],
+    once: &'a [Once],
+) -> Vec<Publish<'a>> {
+    let logged = (0u32..).zip(staged).filter(|(_, staged)| is_logged(staged, routes));
+    let publish = |(at, staged): (u32, &'a Staged)| Publish {
         message: &staged.message,
         queues: &routes[staged.route as usize].route.logged,
+        received: received(once, at),
     };
     logged.map(publish).collect()
+}
+
+/// The session and the packet identifier of a staged publish of QoS 2.
+fn received(once: &[Once], at: u32) -> Option<(QueueId, u16)> {
+    if once.is_empty() {
+        return None;
+    }
+    let found = once.binary_search_by_key(&at, |once| once.staged).ok()?;
+    Some((once[found].session?, once[found].packet_id))
 }
 
 /// Notes where the log has what [`publishes`] gave. Returns the last position.

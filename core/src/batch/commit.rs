@@ -180,14 +180,13 @@ impl Batch<'_> {
         let scratch = &mut *self.scratch;
         let settled = scratch.effects.take_settled();
         let appended = {
-            let publishes = append::publishes(&scratch.staged, &scratch.routes);
+            let publishes = append::publishes(&scratch.staged, &scratch.routes, &[]);
             if publishes.is_empty() && settled.is_empty() {
                 return 0;
             }
             self.broker.log.append_atomic(&publishes, &settled)
         };
-        let Some(first) = appended else { return 0 };
-        let last = append::assign(&mut scratch.staged, &scratch.routes, first);
+        let last = append::assign(&mut scratch.staged, &scratch.routes, appended);
         NonZeroU64::get(last.0)
     }
 }

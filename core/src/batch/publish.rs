@@ -7,6 +7,7 @@ use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::retained::keep;
 use crate::routing::{RouteCache, TOPIC_EXCHANGE, TOPIC_REPLY_PREFIX};
 use crate::session::{LateMessage, SessionShared};
+use crate::vhost::Vhost;
 use crate::{Draft, Instant, Message, Refusal, Session, Ticket};
 
 impl Batch<'_> {
@@ -43,9 +44,18 @@ impl Batch<'_> {
     }
 
     /// Publishes for a session whose connection is gone.
-    pub(crate) fn publish_late(&mut self, late: &LateMessage) -> Result<Published, Refusal> {
-        let (publisher, draft) = (&late.publisher, late.draft(self.now));
-        self.stage(publisher, &mut Ticket::default(), draft, &[], Confirm::Unwanted)
+    pub(crate) fn publish_late(
+        &mut self,
+        vhost: &Arc<Vhost>,
+        late: &LateMessage,
+    ) -> Result<Published, Refusal> {
+        let draft = late.draft(self.now);
+        let publisher = match (&late.publisher, self.broker.myself.upgrade()) {
+            (Some(publisher), _) => publisher.clone(),
+            (None, Some(broker)) => SessionShared::of_nobody(broker, vhost.clone()),
+            (None, None) => return Err(Refusal::Internal),
+        };
+        self.stage(&publisher, &mut Ticket::default(), draft, &[], Confirm::Unwanted)
     }
 
     /// Publishes once `due` has come or the MQTT session has ended, unless the client is back

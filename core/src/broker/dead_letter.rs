@@ -57,8 +57,9 @@ impl Broker {
             let logged = message.is_persistent() && !route.logged.is_empty();
             let mut position = None;
             if logged {
-                let publish = Publish { message: &message, queues: &route.logged };
-                position = self.log.append_atomic(&[publish], settled.take().as_slice());
+                let (message, queues, received) = (&message, &*route.logged, None);
+                let publish = Publish { message, queues, received };
+                position = Some(self.log.append_atomic(&[publish], settled.take().as_slice()));
             }
             self.push_dead(&message, &route, position, effects);
         }
@@ -89,7 +90,8 @@ impl Broker {
                 };
                 state.dispatch(queue, effects);
             }
-            if let Some(position) = position.filter(|_| !taken) {
+            let is_kept = taken && (!queue.is_session || message.qos() > 0);
+            if let Some(position) = position.filter(|_| !is_kept) {
                 effects.settle(queue.id, position, 1);
             }
         }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use super::{Catalogue, CatalogueEvents, Stored, StoredBinding, StoredExchange, StoredQueue};
 use crate::control::Destination;
-use crate::log::{Log, LogEvents, Recovered, RecoveredQueue, Settled};
-use crate::queue::{Declaration, Queue};
+use crate::log::{
+    Codecs, InSession, Log, LogEvents, Note, Position, Recovered, RecoveredQueue, Settled, Sizes,
+    Special,
+};
+use crate::queue::{AsRecovered, Declaration, Mark, Queue};
 use crate::routing::{BindingKey, ExchangeKind, Target};
-use crate::{Broker, DEFAULT_VHOST, Limits};
+use crate::{Broker, DEFAULT_VHOST, Instant, Limits};
 
 /// What a broker started with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Durable queues.
     pub queues: u64,
-    /// Messages in them.
+    /// Messages in them, and in the queues of sessions.
     pub messages: u64,
+    /// MQTT sessions.
+    pub sessions: u64,
     /// Messages of queues that are no more: the broker ended between the end of the queue and the
     /// record of it.
     pub orphans: u64,
@@ -24,24 +29,52 @@ pub struct Restored {
     pub passed_over: u64,
 }
 
+/// What is known of recovered messages beside their queues.
+pub(super) struct Known {
+    special: Vec<Special>,
+    sizes: Vec<Sizes>,
+    is_clean: bool,
+    pub(super) codecs: Codecs,
+}
+
+impl Known {
+    /// Priority and expiry.
+    fn special_of(&self, position: Position) -> (u8, Option<Instant>) {
+        let at = self.special.binary_search_by_key(&position, |special| special.position);
+        at.map_or((0, None), |at| (self.special[at].priority, self.special[at].expires_at))
+    }
+
+    /// How long before this run something was published; 0 when that is not known.
+    const fn age_ms(&self, published_at: u64) -> u64 {
+        if published_at == 0 { 0 } else { self.codecs.started_at().saturating_sub(published_at) }
+    }
+
+    /// A Unix time in milliseconds; what is past is now.
+    pub(super) const fn instant(&self, unix_ms: u64) -> Instant {
+        Instant::from_millis(unix_ms.saturating_sub(self.codecs.started_at()))
+    }
+}
+
 impl Broker {
     /// A broker that goes on where an earlier one ended: `stored` is what the catalogue had then,
-    /// `recovered` what the log. `seed` as in [`Broker::new`].
+    /// `recovered` what the log. `codecs` are those of the log, `seed` as in [`Broker::new`].
     #[must_use]
     pub fn restore(
         (log, recovered): (Arc<dyn Log>, Recovered),
         (catalogue, stored): (Arc<dyn Catalogue>, Stored),
         limits: Limits,
-        seed: u64,
+        (codecs, seed): (Codecs, u64),
     ) -> (Arc<Self>, Restored) {
         let broker = Self::build(log, Some(catalogue), stored.next_id.max(1), limits, seed);
         broker.add_vhost(DEFAULT_VHOST);
+        broker.set_epoch(codecs.started_at());
         let mut restored = Restored::default();
         for exchange in stored.exchanges {
             restored.passed_over += u64::from(broker.restore_exchange(exchange).is_none());
         }
-        let is_clean = recovered.is_clean;
-        let messages = recovered.queues.into_iter().map(|queue| (queue.queue, queue));
+        let Recovered { queues, special, sizes, is_clean } = recovered;
+        let known = Known { special, sizes, is_clean, codecs };
+        let messages = queues.into_iter().map(|queue| (queue.queue, queue));
         let mut messages: BTreeMap<_, RecoveredQueue> = messages.collect();
         for stored in stored.queues {
             let of_queue = messages.remove(&stored.id);
@@ -49,12 +82,14 @@ impl Broker {
             restored.queues += 1;
             if let (Some(queue), Some(of_queue)) = (queue, of_queue) {
                 restored.messages += of_queue.messages();
-                broker.refill(&queue, &of_queue, &recovered.special, is_clean);
+                broker.refill(&queue, &of_queue, &known);
             }
         }
         for binding in stored.bindings {
             restored.passed_over += u64::from(broker.restore_binding(binding).is_none());
         }
+        let of_sessions = (stored.sessions, stored.subscriptions);
+        broker.restore_sessions(of_sessions, &mut messages, &known, &mut restored);
         for orphan in messages.values() {
             restored.orphans += orphan.messages();
             let runs = orphan.runs.iter();
@@ -64,6 +99,9 @@ impl Broker {
                 count: *count,
             });
             broker.log.release(&settled.collect::<Vec<_>>());
+            if !orphan.received.is_empty() {
+                broker.log.note(&[Note { session: orphan.queue, what: InSession::Ended }], false);
+            }
         }
         let events: Arc<dyn LogEvents> = broker.clone();
         broker.log.attach(Arc::downgrade(&events));
@@ -117,26 +155,35 @@ impl Broker {
     }
 
     /// Puts what the log has of a queue behind its window.
-    fn refill(
-        &self,
-        queue: &Arc<Queue>,
-        recovered: &RecoveredQueue,
-        special: &[crate::log::Special],
-        is_clean: bool,
-    ) {
+    pub(super) fn refill(&self, queue: &Arc<Queue>, recovered: &RecoveredQueue, known: &Known) {
         let mut effects = self.effects();
         let Some(mut state) = queue.lock() else { return };
         let mut attempts = recovered.attempts.iter().peekable();
+        let mut marks = recovered.marks.iter().peekable();
+        let mut sizes = known.sizes.iter().peekable();
         for (first, count) in &recovered.runs {
             for offset in 0..*count {
                 let position = first.plus(offset);
-                let known = attempts.next_if(|(at, _)| *at == position).map_or(0, |(_, n)| *n);
+                let told = attempts.next_if(|(at, _)| *at == position).map_or(0, |(_, n)| *n);
                 // After a crash any message may have been delivered.
-                let known = if is_clean { known } else { known.max(1) };
-                let at = special.binary_search_by_key(&position, |special| special.position);
-                let (priority, expires_at) =
-                    at.map_or((0, None), |at| (special[at].priority, special[at].expires_at));
-                state.restore(position, known, priority, expires_at);
+                let delivered = if known.is_clean { told } else { told.max(1) };
+                let (priority, expires_at) = known.special_of(position);
+                while sizes.next_if(|sizes| sizes.first.plus(sizes.count) <= position).is_some() {}
+                let sizes = sizes.peek().filter(|sizes| sizes.first <= position);
+                let mark = marks.next_if(|mark| mark.position == position);
+                state.restore(AsRecovered {
+                    position,
+                    attempts: delivered,
+                    priority,
+                    expires_at,
+                    bytes: sizes.map_or(0, |sizes| sizes.bytes / sizes.count.max(1)),
+                    age_ms: sizes.map_or(0, |sizes| known.age_ms(sizes.published_at)),
+                    mark: mark.map(|mark| Mark {
+                        label: mark.label,
+                        qos: mark.qos,
+                        released: mark.released,
+                    }),
+                });
             }
         }
         state.dispatch(queue, &mut effects);

@@ -4,8 +4,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
-use super::{Catalogue, CatalogueEvents, Change, Stored};
-use crate::control::Destination;
+use super::{Catalogue, CatalogueEvents, Change, Stored, StoredSession};
+use crate::control::{Destination, Source};
 
 /// Keeps what is committed in memory, and commits on command.
 #[derive(Default)]
@@ -108,6 +108,38 @@ impl Catalogue for StepCatalogue {
 }
 
 impl Stored {
+    fn apply_to_sessions(&mut self, change: Change) {
+        match change {
+            Change::PutSession(put) => {
+                let is_it = |known: &StoredSession| {
+                    (&known.vhost, &known.client_id) == (&put.vhost, &put.client_id)
+                };
+                self.sessions.retain(|known| !is_it(known));
+                self.sessions.push(put);
+            }
+            Change::RemoveSession { vhost, client_id } => {
+                self.sessions
+                    .retain(|known| (&known.vhost, &known.client_id) != (&vhost, &client_id));
+                self.subscriptions
+                    .retain(|known| (&known.vhost, &known.client_id) != (&vhost, &client_id));
+            }
+            Change::PutSubscription(put) => {
+                self.forget_subscription(&put.vhost, &put.client_id, &put.source);
+                self.subscriptions.push(put);
+            }
+            Change::RemoveSubscription { vhost, client_id, source } => {
+                self.forget_subscription(&vhost, &client_id, &source);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_subscription(&mut self, vhost: &str, client_id: &str, source: &Source) {
+        self.subscriptions.retain(|known| {
+            (&*known.vhost, &*known.client_id, &known.source) != (vhost, client_id, source)
+        });
+    }
+
     /// Takes one change, as every catalogue does.
     fn apply(&mut self, change: Change) {
         match change {
@@ -137,6 +169,7 @@ impl Stored {
                 self.bindings.retain(|known| known.vhost != vhost || known.destination != end);
             }
             Change::RemoveBinding(gone) => self.bindings.retain(|known| *known != gone),
+            change => self.apply_to_sessions(change),
         }
     }
 }

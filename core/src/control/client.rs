@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use super::{Resumed, Source};
+use crate::catalogue::{Change, StoredWill};
+use crate::log::{InSession, Note};
 use crate::queue::Effects;
 use crate::routing::TargetId;
 use crate::session::{Client, Holder, Kept, LateMessage, NEVER_EXPIRES, SessionShared, Subscribed};
 use crate::vhost::Vhost;
-use crate::{Broker, ConsumerId, Event, PublisherId, Response};
+use crate::{Broker, ConsumerId, Event, PublisherId, QueueId, Response};
 
 /// Opens the session of a client; another connection that has it loses it [MQTT-3.1.4-3].
 pub(super) fn open(
@@ -19,6 +21,7 @@ pub(super) fn open(
     client_id: &str,
     clean_start: bool,
     expiry_s: u32,
+    will: Option<Box<StoredWill>>,
 ) -> Response {
     let (broker, vhost) = (&session.connection.broker, &session.connection.vhost);
     let name: Arc<str> =
@@ -45,10 +48,13 @@ pub(super) fn open(
     client.expiry_s = expiry_s;
     // Back before its will was due [MQTT-3.1.3-9].
     client.late = None;
+    if broker.catalogue.is_some() {
+        vhost.propose(client.opened(broker, &vhost.name, will));
+    }
     let queue = client.queue.as_ref().map(|(queue, _)| queue.clone());
     let mut resumed = Resumed {
         subscriptions: client.subscriptions.values().map(|kept| kept.asked.clone()).collect(),
-        received: client.received.iter().copied().collect(),
+        received: client.received.packet_ids(),
         ..Resumed::default()
     };
     session.contents().client = Some(client);
@@ -59,7 +65,7 @@ pub(super) fn open(
     }
     drop(clients);
     broker.finish(&mut effects);
-    broker.publish_late(late, broker.now());
+    broker.publish_late(vhost, late, broker.now());
     let resumed = is_resumed.then(|| Box::new(resumed));
     Response::SessionOpened { client_id: name.to_string(), resumed }
 }
@@ -84,6 +90,28 @@ fn take_over(
 }
 
 impl Client {
+    /// What the catalogue must know now that a connection has the session. One that ends with the
+    /// connection would not survive a crash: it is not kept from now on.
+    fn opened(
+        &mut self,
+        broker: &Broker,
+        vhost: &str,
+        will: Option<Box<StoredWill>>,
+    ) -> Option<Change> {
+        if self.expiry_s > 0 {
+            self.queue_id.get_or_init(|| QueueId(broker.new_id()));
+            return self.keep(vhost, None, will.map(|will| *will));
+        }
+        self.removed(vhost)
+    }
+
+    /// What the catalogue must know of a session that is over.
+    fn removed(&mut self, vhost: &str) -> Option<Change> {
+        self.stored.take()?;
+        let (vhost, client_id) = (vhost.to_owned(), self.name.to_string());
+        Some(Change::RemoveSession { vhost, client_id })
+    }
+
     /// Whether a connection that asks for it goes on with it.
     const fn goes_on(&self, clean_start: bool) -> bool {
         self.expiry_s > 0 && !clean_start
@@ -101,10 +129,15 @@ impl Broker {
         if client.expiry_s == 0 {
             let late = self.end_away(vhost, *client, effects);
             drop(clients);
-            return self.publish_late(late, self.now());
+            return self.publish_late(vhost, late, self.now());
         }
         let seconds = std::time::Duration::from_secs(client.expiry_s.into());
         let expires = (client.expiry_s != NEVER_EXPIRES).then(|| self.now().after(seconds));
+        if client.stored.is_some() {
+            let will = client.late.as_ref().map(|(due, late)| late.stored(self.unix_ms(*due)));
+            let expires_at = expires.map(|at| self.unix_ms(at));
+            vhost.propose_quietly(client.keep(&vhost.name, expires_at, will));
+        }
         clients.keep(client, expires);
     }
 
@@ -148,9 +181,15 @@ impl Broker {
     pub(crate) fn end_away(
         &self,
         vhost: &Vhost,
-        client: Client,
+        mut client: Client,
         effects: &mut Effects,
     ) -> Option<Box<LateMessage>> {
+        if let Some(gone) = client.removed(&vhost.name) {
+            vhost.propose_quietly(Some(gone));
+        }
+        if let Some(session) = client.queue_id.get().filter(|_| self.catalogue.is_some()) {
+            effects.note(Note { session: *session, what: InSession::Ended });
+        }
         for source in client.subscriptions.keys() {
             if let Source::Shared { group, pattern } = source {
                 self.leave(vhost, group, pattern, effects);

@@ -23,8 +23,11 @@ pub use retained::RetainedRest;
 
 pub(crate) use arguments::{show as show_value, type_name};
 use planned::Wish;
+pub(crate) use share::{new_queue as new_share_queue, queue_name as share_name};
+pub(crate) use subscribe::new_session_queue;
 
 use crate::address::Pattern;
+use crate::catalogue::StoredWill;
 use crate::encoder::{Encoder, Variant};
 use crate::policy::{Policy, PolicyKind};
 use crate::{
@@ -145,6 +148,9 @@ pub enum Request {
         expiry_s: u32,
         /// Deliveries that may be unsettled at once (Receive Maximum), at least 1.
         unsettled_max: u16,
+        /// What is published if the broker ends without warning while the client is connected; kept
+        /// with a session that outlives its connection.
+        will: Option<Box<StoredWill>>,
     },
     /// Subscribe the MQTT session; a subscription to the same source is replaced. Answered with
     /// [`Response::Subscribed`].
@@ -493,9 +499,9 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         Request::PurgeQueue { name } => queue::purge(session, &name),
         Request::Consume(consume) => consumer::consume(session, &consume),
         Request::Cancel { consumer } => Ok(consumer::cancel(session, consumer)),
-        Request::OpenSession { client_id, clean_start, expiry_s, unsettled_max } => {
+        Request::OpenSession { client_id, clean_start, expiry_s, unsettled_max, will } => {
             session.limit(u32::from(unsettled_max));
-            Ok(client::open(session, &client_id, clean_start, expiry_s))
+            Ok(client::open(session, &client_id, clean_start, expiry_s, will))
         }
         Request::Subscribe(subscriptions) => subscribe::subscribe(session, subscriptions),
         Request::Unsubscribe(sources) => subscribe::unsubscribe(session, &sources),

@@ -15,7 +15,7 @@ use crate::{Broker, ConsumerId, QueueId, Refusal};
 const NAME_BYTES_MAX: usize = 255;
 
 /// The queue of a group: `mqtt-share.<group>.<filter>` in words.
-pub(super) fn queue_name(group: &str, pattern: &Pattern) -> String {
+pub(crate) fn queue_name(group: &str, pattern: &Pattern) -> String {
     let mut name = "mqtt-share.".to_owned();
     words_of_topic(group, &mut name);
     name.push('.');
@@ -46,27 +46,19 @@ fn hashed(name: &str, whole: &str) -> String {
     format!("{}~{hash:032x}", &name[..kept])
 }
 
-/// Joins a group and attaches a consumer, with no credit.
+/// Joins a group and attaches a consumer, with no credit. Returns the id of the group's queue, too,
+/// if that is durable.
 pub(super) fn join(
     session: &Arc<SessionShared>,
     group: &str,
     pattern: &Pattern,
-) -> Result<ConsumerId, Refusal> {
+) -> Result<(ConsumerId, Option<QueueId>), Refusal> {
     let connection = &session.connection;
     let name = queue_name(group, pattern);
-    let make = || {
-        Queue::new(Declaration {
-            id: QueueId(connection.broker.new_id()),
-            name: name.as_str().into(),
-            vhost: connection.vhost.name.clone(),
-            durable: false,
-            owner: None,
-            auto_delete: false,
-            is_session: false,
-            arguments: crate::Table::default(),
-            window_max: connection.broker.window_max(),
-        })
-    };
+    // The messages of a group survive a restart if its first member does.
+    let is_kept = session.contents().client.as_ref().is_some_and(|client| client.stored.is_some());
+    let id = QueueId(connection.broker.new_id());
+    let make = || new_queue(&connection.broker, &connection.vhost, &name, id, is_kept);
     let (queue, is_new) =
         connection.vhost.change_routing(|routing| routing.join(&name, group, pattern, make))?;
     if is_new {
@@ -78,7 +70,28 @@ pub(super) fn join(
         connection.broker.leave(&connection.vhost, group, pattern, &mut effects);
         connection.broker.finish(&mut effects);
     }
-    attached
+    attached.map(|consumer| (consumer, queue.is_logged().then_some(queue.id)))
+}
+
+/// The queue of a group.
+pub(crate) fn new_queue(
+    broker: &Broker,
+    vhost: &Vhost,
+    name: &str,
+    id: QueueId,
+    is_kept: bool,
+) -> Arc<Queue> {
+    Queue::new(Declaration {
+        id,
+        name: name.into(),
+        vhost: vhost.name.clone(),
+        durable: is_kept,
+        owner: None,
+        auto_delete: false,
+        is_session: false,
+        arguments: crate::Table::default(),
+        window_max: broker.window_max(),
+    })
 }
 
 impl Broker {

@@ -8,7 +8,8 @@ use crate::address::Pattern;
 use crate::queue::{Declaration, Effects, Queue};
 use crate::routing::{BindingKey, Routing, Subscriber, TOPIC_EXCHANGE, Target, TargetId};
 use crate::session::{Client, Kept, SessionShared, Subscribed};
-use crate::{ConsumerId, QueueId, Refusal, Response};
+use crate::vhost::Vhost;
+use crate::{Broker, ConsumerId, QueueId, Refusal, Response};
 
 /// Subscribes, one after the other: one with the same source is replaced without a gap
 /// [MQTT-3.8.4-3].
@@ -21,11 +22,12 @@ pub(super) fn subscribe(
         let result = match &wanted.source {
             Source::Filter(pattern) => subscribe_filter(session, pattern, &wanted),
             Source::Queue(name) => subscribe_consumer(session, &wanted, || {
-                consume(session, name).map(|consumer| Subscribed::Consumer(Some(consumer)))
+                let consumer = consume(session, name)?;
+                Ok((Subscribed::Consumer(Some(consumer)), None))
             }),
             Source::Shared { group, pattern } => subscribe_consumer(session, &wanted, || {
-                let joined = super::share::join(session, group, pattern);
-                joined.map(|consumer| Subscribed::Member(Some(consumer)))
+                let (consumer, queue) = super::share::join(session, group, pattern)?;
+                Ok((Subscribed::Member(Some(consumer)), queue))
             }),
         };
         if let Err(Refusal::TakenOver) = result {
@@ -70,7 +72,12 @@ fn subscribe_filter(
         let mut contents = session.contents();
         let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
         let kept = Kept { asked: wanted.clone(), served };
-        if let Some(before) = client.subscriptions.insert(wanted.source.clone(), kept) {
+        let before = client.subscriptions.insert(wanted.source.clone(), kept);
+        let asked = before.as_ref().map(|before| &before.asked);
+        if let Some(change) = client.subscribed(&connection.vhost.name, wanted, asked, None) {
+            routing.record(|_| change);
+        }
+        if let Some(before) = before {
             client.unbind(routing, &before.served, &key);
         }
         routing.bind(TOPIC_EXCHANGE, &target, key)
@@ -88,21 +95,33 @@ fn subscribe_filter(
 fn subscribe_consumer(
     session: &Arc<SessionShared>,
     wanted: &Subscription,
-    attach: impl FnOnce() -> Result<Subscribed, Refusal>,
+    attach: impl FnOnce() -> Result<(Subscribed, Option<QueueId>), Refusal>,
 ) -> Result<Granted, Refusal> {
     let source = &wanted.source;
+    let vhost = &session.connection.vhost;
     let known = known_consumer(session, source)?;
-    let served = if let Some(served) = known {
-        served
+    let (served, group, before) = if let Some(served) = known {
+        (served, None, None)
     } else {
-        unsubscribe_one(session, source)?;
-        attach()?
+        let before = end_one(session, source)?;
+        match attach() {
+            Ok((served, group)) => (served, group, before.map(|before| before.asked)),
+            Err(refusal) => {
+                if let Some(client) = session.contents().client.as_ref() {
+                    vhost.propose(client.unsubscribed(&vhost.name, source));
+                }
+                return Err(refusal);
+            }
+        }
     };
     let granted = Granted { consumer: served.consumer(), ..Granted::default() };
     {
         let mut contents = session.contents();
         if let Some(client) = contents.client.as_mut() {
-            client.subscriptions.insert(source.clone(), Kept { asked: wanted.clone(), served });
+            let kept = Kept { asked: wanted.clone(), served };
+            let replaced = client.subscriptions.insert(source.clone(), kept);
+            let before = before.or_else(|| replaced.map(|replaced| replaced.asked));
+            vhost.propose(client.subscribed(&vhost.name, wanted, before.as_ref(), group));
             return Ok(granted);
         }
     }
@@ -154,25 +173,16 @@ fn queue_id(session: &SessionShared) -> Result<Arc<OnceLock<QueueId>>, Refusal> 
 /// idle sensors that only publish cost no queue.
 fn session_queue(session: &Arc<SessionShared>) -> Result<(Arc<Queue>, ConsumerId), Refusal> {
     let connection = &session.connection;
-    let client_id = {
+    let broker = &connection.broker;
+    let queue = {
         let contents = session.contents();
         let client = contents.client.as_ref().ok_or(Refusal::TakenOver)?;
         if let Some((queue, Some(consumer))) = &client.queue {
             return Ok((queue.clone(), *consumer));
         }
-        client.name.clone()
+        let id = client.queue_id.get_or_init(|| QueueId(broker.new_id()));
+        new_session_queue(broker, &connection.vhost, &client.name, *id, client.stored.is_some())
     };
-    let queue = Queue::new(Declaration {
-        id: QueueId(connection.broker.new_id()),
-        name: name_that_fits(format!("mqtt-subscription-{client_id}")).into(),
-        vhost: connection.vhost.name.clone(),
-        durable: false,
-        owner: None,
-        auto_delete: false,
-        is_session: true,
-        arguments: crate::Table::default(),
-        window_max: None,
-    });
     connection.vhost.change_routing(|routing| {
         let mut contents = session.contents();
         let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
@@ -182,13 +192,32 @@ fn session_queue(session: &Arc<SessionShared>) -> Result<(Arc<Queue>, ConsumerId
         }
         routing.queues.insert(queue.name.clone(), queue.clone());
         client.queue = Some((queue.clone(), None));
-        // A session has one queue in its life.
-        client.queue_id.get_or_init(|| queue.id);
         Ok(())
     })?;
     connection.broker.register(&queue);
     let consumer = attach_queue(session, &queue)?;
     Ok((queue, consumer))
+}
+
+/// The queue of a session. One that the catalogue keeps is logged.
+pub(crate) fn new_session_queue(
+    broker: &Broker,
+    vhost: &Vhost,
+    client_id: &str,
+    id: QueueId,
+    is_kept: bool,
+) -> Arc<Queue> {
+    Queue::new(Declaration {
+        id,
+        name: name_that_fits(format!("mqtt-subscription-{client_id}")).into(),
+        vhost: vhost.name.clone(),
+        durable: is_kept,
+        owner: None,
+        auto_delete: false,
+        is_session: true,
+        arguments: crate::Table::default(),
+        window_max: broker.window_max().filter(|_| is_kept),
+    })
 }
 
 /// Attaches the consumer of the session's queue, with no credit.
@@ -227,16 +256,27 @@ pub(super) fn unsubscribe(
 }
 
 fn unsubscribe_one(session: &Arc<SessionShared>, source: &Source) -> Result<bool, Refusal> {
+    let vhost = &session.connection.vhost;
+    let Some(_) = end_one(session, source)? else { return Ok(false) };
+    if let Some(client) = session.contents().client.as_ref() {
+        vhost.propose(client.unsubscribed(&vhost.name, source));
+    }
+    Ok(true)
+}
+
+/// Ends a subscription, but for the catalogue, which may get another in its place.
+fn end_one(session: &Arc<SessionShared>, source: &Source) -> Result<Option<Kept>, Refusal> {
     let before = {
         let mut contents = session.contents();
         let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
         client.subscriptions.remove(source)
     };
-    let Some(before) = before else { return Ok(false) };
-    let mut effects = session.connection.broker.effects();
-    end_subscription(session, source, &before.served, &mut effects);
-    session.connection.broker.finish(&mut effects);
-    Ok(true)
+    if let Some(before) = &before {
+        let mut effects = session.connection.broker.effects();
+        end_subscription(session, source, &before.served, &mut effects);
+        session.connection.broker.finish(&mut effects);
+    }
+    Ok(before)
 }
 
 /// Ends what served a subscription that is no longer in the session's list.

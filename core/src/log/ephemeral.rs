@@ -4,7 +4,7 @@
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Attempted, Log, LogEvents, Position, Publish, Settled};
+use super::{Attempted, Log, LogEvents, Note, Position, Publish, Settled};
 use crate::QueueId;
 
 /// Numbers messages, keeps none.
@@ -31,8 +31,12 @@ impl Log for EphemeralLog {
         self.take(publishes.len())
     }
 
-    fn append_atomic(&self, publishes: &[Publish<'_>], _: &[Settled]) -> Option<Position> {
-        (!publishes.is_empty()).then(|| self.take(publishes.len()))
+    fn append_atomic(&self, publishes: &[Publish<'_>], _: &[Settled]) -> Position {
+        self.take(publishes.len().max(1))
+    }
+
+    fn note(&self, _: &[Note], _: bool) -> Position {
+        self.take(1)
     }
 
     fn release(&self, _: &[Settled]) {}

@@ -8,6 +8,7 @@
 
 mod ephemeral;
 mod recovered;
+mod session;
 mod stepped;
 
 use std::sync::Weak;
@@ -16,7 +17,8 @@ use crate::{Message, QueueId};
 
 pub use crate::message::Codecs;
 pub use ephemeral::EphemeralLog;
-pub use recovered::{Recovered, RecoveredQueue, Special};
+pub use recovered::{Recovered, RecoveredMark, RecoveredQueue, Sizes, Special};
+pub use session::{InSession, Note};
 pub use stepped::StepLog;
 
 /// Where a message stands in a log: 1, 2, 3, ...
@@ -44,6 +46,9 @@ pub struct Publish<'a> {
     pub message: &'a Message,
     /// At least one.
     pub queues: &'a [QueueId],
+    /// The MQTT session that published it at QoS 2, and under which packet identifier: the log has
+    /// both or neither.
+    pub received: Option<(QueueId, u16)>,
 }
 
 /// Messages that left a queue: settled, purged or dropped.
@@ -89,8 +94,12 @@ pub trait Log: std::fmt::Debug + Send + Sync {
     fn append(&self, publishes: &[Publish<'_>]) -> Position;
 
     /// Publishes and settlements that take effect together after a crash, or not at all. Returns
-    /// the position of the first publish, if there is one.
-    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Option<Position>;
+    /// the position of the first publish; without one, a position that no message has, to wait for.
+    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Position;
+
+    /// Records what MQTT sessions must not forget. Returns a position that no message has, to wait
+    /// for; with `urgent` somebody does.
+    fn note(&self, notes: &[Note], urgent: bool) -> Position;
 
     /// Records that these messages left their queues; what they were stored in may be reused once
     /// every queue of theirs has said so.

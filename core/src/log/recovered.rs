@@ -11,6 +11,8 @@ pub struct Recovered {
     /// The messages that have a priority or expire, ascending by position; some of them may be in
     /// no queue any more.
     pub special: Vec<Special>,
+    /// Sizes and ages, ascending by position; neighbours that differ little are one entry.
+    pub sizes: Vec<Sizes>,
     /// The broker was stopped in order: what was delivered and not settled is known exactly.
     /// Otherwise any message may have been delivered before.
     pub is_clean: bool,
@@ -44,9 +46,47 @@ pub struct RecoveredQueue {
     pub runs: Vec<(Position, u64)>,
     /// How often messages were delivered, where that is known, ascending by position.
     pub attempts: Vec<(Position, u16)>,
+    /// Of the queue of an MQTT session: what was under way to its client, ascending by position.
+    pub marks: Vec<RecoveredMark>,
+    /// Packet identifiers of QoS 2 publishes that its client has not released.
+    pub received: Vec<u16>,
+}
+
+/// A message that was under way to an MQTT client: [`super::InSession::Sent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredMark {
+    /// The message.
+    pub position: Position,
+    /// The packet identifier.
+    pub label: u16,
+    /// At which it was sent.
+    pub qos: u8,
+    /// Only PUBREL and PUBCOMP are left.
+    pub released: bool,
+}
+
+/// How large neighbouring messages are and since when they are there, as far as that is known
+/// without reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The first of them.
+    pub first: Position,
+    /// So many consecutive positions.
+    pub count: u64,
+    /// Bytes of their bodies together.
+    pub bytes: u64,
+    /// When they were published, in milliseconds since 1970; 0 where the log does not say.
+    pub published_at: u64,
 }
 
 impl RecoveredQueue {
+    /// Nothing, yet.
+    #[must_use]
+    pub fn empty(queue: QueueId) -> Self {
+        let (runs, attempts, marks, received) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { queue, runs, attempts, marks, received }
+    }
+
     /// How many messages it has.
     #[must_use]
     pub fn messages(&self) -> u64 {

@@ -1,10 +1,13 @@
 //! The log of the tests: slow on purpose. Nothing is durable and no read is answered before
 //! somebody calls [`StepLog::step`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Attempted, Log, LogEvents, Position, Publish, Settled};
+use super::{
+    Attempted, InSession, Log, LogEvents, Note, Position, Publish, Recovered, RecoveredMark,
+    RecoveredQueue, Settled, Sizes, Special,
+};
 use crate::{Message, QueueId};
 
 /// Keeps everything in memory and makes it durable on command.
@@ -16,12 +19,22 @@ pub struct StepLog {
 
 #[derive(Debug, Default)]
 struct Contents {
-    last: u64,
-    durable: u64,
-    /// Messages by position, with how many queues still hold them.
-    messages: BTreeMap<u64, (Message, usize)>,
+    now: Kept,
+    /// As it was when it was synced last: what a crash leaves.
+    synced: Kept,
     reads: Vec<(QueueId, Vec<Position>)>,
     attempted: Vec<Attempted>,
+}
+
+/// What a log has at one time.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    last: u64,
+    /// Messages by position, with the queues that still hold them.
+    messages: BTreeMap<u64, (Message, Vec<QueueId>)>,
+    attempts: BTreeMap<(QueueId, u64), u16>,
+    marks: BTreeMap<(QueueId, u64), (u16, u8, bool)>,
+    received: BTreeSet<(QueueId, u16)>,
 }
 
 impl std::fmt::Debug for StepLog {
@@ -41,8 +54,8 @@ impl StepLog {
     pub fn sync(&self) {
         let through = {
             let mut contents = self.contents();
-            contents.durable = contents.last;
-            contents.durable
+            contents.synced = contents.now.clone();
+            contents.synced.last
         };
         if let Some(events) = self.listener() {
             events.durable(through);
@@ -58,7 +71,7 @@ impl StepLog {
                 .into_iter()
                 .map(|(queue, positions)| {
                     let found = positions.into_iter().filter_map(|position| {
-                        let (message, _) = contents.messages.get(&position.get())?;
+                        let (message, _) = contents.now.messages.get(&position.get())?;
                         Some((position, message.clone()))
                     });
                     (queue, found.collect::<Vec<_>>())
@@ -75,7 +88,7 @@ impl StepLog {
     /// Messages that a queue still holds.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.contents().messages.len()
+        self.contents().now.messages.len()
     }
 
     /// What went back so far, in order.
@@ -93,17 +106,104 @@ impl StepLog {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store(&self, publishes: &[Publish<'_>]) -> Position {
-        let mut contents = self.contents();
-        let first = Position(std::num::NonZeroU64::MIN).plus(contents.last);
+    /// What a broker that crashes now finds: a log that goes on where this one was synced last, and
+    /// what it has.
+    #[must_use]
+    pub fn crash(&self) -> (Arc<Self>, Recovered) {
+        let kept = self.contents().synced.clone();
+        let recovered = kept.recovered();
+        let log = Self::default();
+        *log.contents() = Contents { now: kept.clone(), synced: kept, ..Contents::default() };
+        (Arc::new(log), recovered)
+    }
+}
+
+impl Kept {
+    fn next(&mut self) -> Position {
+        self.last += 1;
+        Position(std::num::NonZeroU64::MIN).plus(self.last - 1)
+    }
+
+    fn store(&mut self, publishes: &[Publish<'_>]) -> Position {
+        let first = Position(std::num::NonZeroU64::MIN).plus(self.last);
         for publish in publishes {
-            contents.last += 1;
-            let position = contents.last;
-            let entry = (publish.message.clone(), publish.queues.len());
-            contents.messages.insert(position, entry);
+            let position = self.next();
+            let entry = (publish.message.clone(), publish.queues.to_vec());
+            self.messages.insert(position.get(), entry);
+            self.received.extend(publish.received);
         }
         first
     }
+
+    fn release(&mut self, settled: &[Settled]) {
+        for run in settled {
+            for position in run.first.get()..run.first.get() + run.count {
+                let entry = self.messages.get_mut(&position);
+                let (_, queues) = entry.expect("a released message is live");
+                let at = queues.iter().position(|queue| *queue == run.queue);
+                queues.swap_remove(at.expect("a queue releases what it holds"));
+                if queues.is_empty() {
+                    self.messages.remove(&position);
+                }
+                self.attempts.remove(&(run.queue, position));
+                self.marks.remove(&(run.queue, position));
+            }
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
+        let session = note.session;
+        match note.what {
+            InSession::Sent { position, label, qos, released } => {
+                self.marks.insert((session, position.get()), (label, qos, released));
+            }
+            InSession::Received(packet_id) => drop(self.received.insert((session, packet_id))),
+            InSession::Released(packet_id) => drop(self.received.remove(&(session, packet_id))),
+            InSession::Ended => {
+                self.received.retain(|(known, _)| *known != session);
+                self.marks.retain(|(known, _), _| *known != session);
+            }
+        }
+    }
+
+    fn recovered(&self) -> Recovered {
+        let at = |position: u64| Position(position.try_into().expect("positions begin at 1"));
+        let mut queues = BTreeMap::new();
+        let mut special = Vec::new();
+        let mut sizes = Vec::new();
+        for (position, (message, holders)) in &self.messages {
+            for queue in holders {
+                queue_of(&mut queues, *queue).runs.push((at(*position), 1));
+            }
+            let (priority, expires_at) = (message.priority(), message.expires_at());
+            if priority > 0 || expires_at.is_some() {
+                special.push(Special { position: at(*position), priority, expires_at });
+            }
+            let (first, bytes) = (at(*position), message.body_bytes().into());
+            sizes.push(Sizes { first, count: 1, bytes, published_at: 0 });
+        }
+        for ((queue, position), attempts) in &self.attempts {
+            queue_of(&mut queues, *queue).attempts.push((at(*position), *attempts));
+        }
+        for ((queue, position), (label, qos, released)) in &self.marks {
+            let (position, label, qos, released) = (at(*position), *label, *qos, *released);
+            queue_of(&mut queues, *queue).marks.push(RecoveredMark {
+                position,
+                label,
+                qos,
+                released,
+            });
+        }
+        for (queue, packet_id) in &self.received {
+            queue_of(&mut queues, *queue).received.push(*packet_id);
+        }
+        let queues = queues.into_values().collect();
+        Recovered { queues, special, sizes, is_clean: false }
+    }
+}
+
+fn queue_of(queues: &mut BTreeMap<QueueId, RecoveredQueue>, queue: QueueId) -> &mut RecoveredQueue {
+    queues.entry(queue).or_insert_with(|| RecoveredQueue::empty(queue))
 }
 
 impl Log for StepLog {
@@ -116,42 +216,44 @@ impl Log for StepLog {
     }
 
     fn append(&self, publishes: &[Publish<'_>]) -> Position {
-        self.store(publishes)
+        self.contents().now.store(publishes)
     }
 
-    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Option<Position> {
-        self.release(settled);
-        (!publishes.is_empty()).then(|| self.store(publishes))
+    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Position {
+        let mut contents = self.contents();
+        contents.now.release(settled);
+        if publishes.is_empty() { contents.now.next() } else { contents.now.store(publishes) }
+    }
+
+    fn note(&self, notes: &[Note], _: bool) -> Position {
+        let mut contents = self.contents();
+        for note in notes {
+            contents.now.note(note);
+        }
+        contents.now.next()
     }
 
     /// # Panics
     ///
     /// When a message is released more often than it was routed: that is a defect of the core.
     fn release(&self, settled: &[Settled]) {
-        let mut contents = self.contents();
-        for run in settled {
-            for position in run.first.get()..run.first.get() + run.count {
-                let entry = contents.messages.get_mut(&position);
-                let (_, queues) = entry.expect("a released message is live");
-                *queues -= 1;
-                if *queues == 0 {
-                    contents.messages.remove(&position);
-                }
-            }
-        }
+        self.contents().now.release(settled);
     }
 
     fn requeue(&self, attempted: &[Attempted]) {
-        self.contents().attempted.extend_from_slice(attempted);
+        let mut contents = self.contents();
+        contents.attempted.extend_from_slice(attempted);
+        let known = attempted.iter().map(|one| ((one.queue, one.position.get()), one.attempts));
+        contents.now.attempts.extend(known);
     }
 
     fn durable(&self) -> u64 {
-        self.contents().durable
+        self.contents().synced.last
     }
 
     fn backlog_bytes(&self) -> usize {
         let contents = self.contents();
-        let open = contents.messages.range(contents.durable + 1..);
+        let open = contents.now.messages.range(contents.synced.last + 1..);
         open.map(|(_, (message, _))| message.cost_bytes()).sum()
     }
 

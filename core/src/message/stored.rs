@@ -51,6 +51,18 @@ impl Codecs {
     }
 }
 
+impl Codecs {
+    /// The one of a protocol.
+    pub(crate) fn codec(&self, protocol: Protocol) -> &'static dyn PropertyCodec {
+        self.codecs[protocol.index()]
+    }
+
+    /// Milliseconds since 1970 at [`Instant::START`].
+    pub(crate) const fn started_at(&self) -> u64 {
+        self.started_at
+    }
+}
+
 impl std::fmt::Debug for Codecs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Codecs")
@@ -93,6 +105,16 @@ impl Message {
         let expires_at = (expires_at > 0)
             .then(|| Instant::from_millis(expires_at.saturating_sub(codecs.started_at)));
         Some((header[12], expires_at))
+    }
+
+    /// Bytes of the body of the message that `bytes` hold, without looking at the rest.
+    #[must_use]
+    pub fn peek_body_bytes(bytes: &[u8]) -> Option<u64> {
+        let header = bytes.first_chunk::<HEADER_BYTES>()?;
+        let of = |low: usize| u64::from(u16::from_le_bytes([header[low], header[low + 1]]));
+        let properties = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        let before = u64::from(header[3]) + of(4) + of(6) + u64::from(properties);
+        (bytes.len() as u64).checked_sub(HEADER_BYTES as u64 + before)
     }
 
     /// The message that `bytes` hold; `None` when no [`Message::store`] of a known version wrote

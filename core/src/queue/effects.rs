@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Death, Queue};
 use crate::counters::Counters;
-use crate::log::{Attempted, Log, Position, Settled};
+use crate::log::{Attempted, Log, Note, Position, Settled};
 use crate::session::SessionShared;
 use crate::{Instant, Limits, Outbox, QueueId};
 
@@ -18,6 +18,12 @@ pub(crate) struct Effects {
     settled: Vec<Settled>,
     /// Logged messages that went back.
     attempted: Vec<Attempted>,
+    /// What MQTT sessions must not forget.
+    notes: Vec<Note>,
+    /// Somebody waits until the log has the notes.
+    pub(crate) notes_are_urgent: bool,
+    /// Where the log has them; 0 for nowhere.
+    pub(crate) noted_at: u64,
     /// Messages to be read back.
     reads: Vec<(QueueId, Vec<Position>)>,
     /// Sessions at their shared limit that got room again.
@@ -79,6 +85,11 @@ impl Effects {
         self.attempted.push(Attempted { queue, position, attempts });
     }
 
+    /// Notes something that an MQTT session must not forget.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
     /// What left queues and was not told to the log yet.
     pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
         std::mem::take(&mut self.settled)
@@ -124,6 +135,13 @@ impl Effects {
             log.requeue(&self.attempted);
             self.attempted.clear();
         }
+        self.noted_at = 0;
+        if !self.notes.is_empty() {
+            // Behind what was settled: a packet identifier may have changed its message.
+            self.noted_at = log.note(&self.notes, self.notes_are_urgent).get();
+            self.notes.clear();
+        }
+        self.notes_are_urgent = false;
         for (queue, positions) in self.reads.drain(..) {
             log.read(queue, positions);
         }

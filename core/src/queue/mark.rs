@@ -7,6 +7,7 @@ use super::Effects;
 use super::lane::Arrival;
 use super::state::State;
 use crate::DeliveryId;
+use crate::log::{InSession, Note};
 use crate::session::SessionShared;
 
 /// The packet identifier that a delivery travels under, and how far QoS 2 is.
@@ -36,9 +37,14 @@ impl Marking {
 
 impl State {
     /// Notes what the client knows of a delivery. Stale ones do nothing.
-    pub(crate) fn mark(&mut self, marking: Marking) {
+    pub(crate) fn mark(&mut self, marking: Marking, effects: &mut Effects) {
         if let Some(entry) = self.unsettled.entry(marking.slot, marking.generation) {
             self.marks.insert(entry.arrival, marking.mark);
+            if let Some(position) = entry.position {
+                let Mark { label, qos, released } = marking.mark;
+                let what = InSession::Sent { position, label, qos, released };
+                effects.note(Note { session: self.id, what });
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) use effects::Effects;
 pub(crate) use garbage::Garbage;
 pub(crate) use mark::{Mark, Marking};
 pub(crate) use room::Room;
-pub(crate) use state::{Settlement, State};
+pub(crate) use state::{AsRecovered, Settlement, State};
 pub(crate) use taker::{Consumer, Taker};
 
 /// A queue's fixed properties, and its state behind a lock.

@@ -73,6 +73,20 @@ pub(crate) struct State {
 /// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
 const EXPRESS_MAX: usize = 16 * 1024;
 
+/// A message that the log has from an earlier run, as far as that is known without reading it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsRecovered {
+    pub(crate) position: Position,
+    pub(crate) attempts: u16,
+    pub(crate) priority: u8,
+    pub(crate) expires_at: Option<Instant>,
+    /// Bytes of its body.
+    pub(crate) bytes: u64,
+    /// How long before this run it was published.
+    pub(crate) age_ms: u64,
+    pub(crate) mark: Option<Mark>,
+}
+
 /// One settlement on its way into a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settlement {
@@ -192,26 +206,26 @@ impl State {
     }
 
     /// Appends a message that the log has from an earlier run. The caller dispatches afterwards.
-    pub(crate) fn restore(
-        &mut self,
-        position: Position,
-        attempts: u16,
-        priority: u8,
-        expires_at: Option<Instant>,
-    ) {
+    pub(crate) fn restore(&mut self, known: AsRecovered) {
+        let AsRecovered { position, attempts, priority, bytes, .. } = known;
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        let of_message = expires_at.unwrap_or(Instant::NEVER);
-        // How long it was here before is not known: its time begins anew.
-        let of_queue = self.args.message_ttl_ms;
-        let of_queue =
-            of_queue.map_or(Instant::NEVER, |millis| Instant::START.after_millis(millis));
-        let expires_at = of_message.min(of_queue);
+        if let Some(mark) = known.mark {
+            self.marks.insert(arrival, mark);
+        }
+        let of_message = known.expires_at.unwrap_or(Instant::NEVER);
+        // Its time went on while nobody was there.
+        let left = |millis: u64| Instant::from_millis(millis.saturating_sub(known.age_ms));
+        let of_queue = self.args.message_ttl_ms.map_or(Instant::NEVER, left);
+        // What was sent does not expire any more [MQTT-4.3.3-7].
+        let was_sent = known.mark.is_some();
+        let expires_at = if was_sent { Instant::NEVER } else { of_message.min(of_queue) };
         self.needs_care |= expires_at != Instant::NEVER || self.args.is_bounded();
         let entry = Entry {
             position: Some(position),
             attempts,
             priority: priority.min(self.args.max_priority),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             ..Entry::hole(arrival)
         };
         self.ready.push(entry, expires_at, true);

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use super::{LateMessage, SessionShared};
+use super::{LateMessage, Received, SessionShared};
+use crate::catalogue::{Change, StoredSession, StoredSubscription, StoredWill};
 use crate::control::{Source, Subscription};
 use crate::hash::NameMap;
 use crate::queue::Queue;
@@ -23,12 +24,23 @@ pub(crate) struct Client {
     pub(crate) subscriptions: HashMap<Source, Kept>,
     /// Made with the first subscription that needs it. Without a consumer while the client is away.
     pub(crate) queue: Option<(Arc<Queue>, Option<ConsumerId>)>,
-    /// The id of `queue`, for its fire-and-forget subscribers.
+    /// The id of `queue`, for its fire-and-forget subscribers. Known from the beginning of a
+    /// session that the catalogue keeps.
     pub(crate) queue_id: Arc<OnceLock<QueueId>>,
-    /// Packet identifiers of QoS 2 publishes from PUBLISH to PUBREL.
-    pub(crate) received: BTreeSet<u16>,
+    /// QoS 2 publishes from PUBLISH to PUBREL.
+    pub(crate) received: Arc<Received>,
+    /// What the catalogue has of it; `None` when it is not kept there.
+    pub(crate) stored: Option<Row>,
     /// What is published then, or when the session ends (Will Delay).
     pub(crate) late: Option<(Instant, Box<LateMessage>)>,
+}
+
+/// What the catalogue has of a session, as far as it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) expiry_s: u32,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) has_will: bool,
 }
 
 /// A subscription, as its client asked for it.
@@ -36,6 +48,29 @@ pub(crate) struct Client {
 pub(crate) struct Kept {
     pub(crate) asked: Subscription,
     pub(crate) served: Subscribed,
+}
+
+impl Kept {
+    /// As a restart finds it: nothing of it is served.
+    pub(crate) fn restored(stored: StoredSubscription) -> Self {
+        let served = match &stored.source {
+            Source::Filter(_) if stored.qos > 0 => Subscribed::Queued,
+            Source::Filter(_) => Subscribed::FireAndForget(None),
+            Source::Queue(_) => Subscribed::Consumer(None),
+            Source::Shared { .. } => Subscribed::Member(None),
+        };
+        let asked = Subscription {
+            name: stored.name,
+            id: stored.id,
+            retain_as_published: stored.retain_as_published,
+            source: stored.source,
+            qos: stored.qos,
+            fire_and_forget: None,
+            no_local: stored.no_local,
+            retained: false,
+        };
+        Self { asked, served }
+    }
 }
 
 /// How one subscription is served.
@@ -71,9 +106,65 @@ impl Client {
             subscriptions: HashMap::new(),
             queue: None,
             queue_id: Arc::default(),
-            received: BTreeSet::new(),
+            received: Arc::default(),
+            stored: None,
             late: None,
         }
+    }
+
+    /// Notes for the catalogue that the session is there, with these seconds of life and this will,
+    /// until `expires_at`; nothing when the catalogue has it so.
+    pub(crate) fn keep(
+        &mut self,
+        vhost: &str,
+        expires_at: Option<u64>,
+        will: Option<StoredWill>,
+    ) -> Option<Change> {
+        let id = *self.queue_id.get()?;
+        let row = Row { expiry_s: self.expiry_s, expires_at, has_will: will.is_some() };
+        let is_same = self.stored == Some(row) && !row.has_will;
+        self.stored = Some(row);
+        let (vhost, client_id) = (vhost.to_owned(), self.name.to_string());
+        let expiry_s = self.expiry_s;
+        let session = StoredSession { vhost, client_id, id, expiry_s, expires_at, will };
+        (!is_same).then_some(Change::PutSession(session))
+    }
+
+    /// Notes for the catalogue that a subscription is there; `None` when the catalogue does not keep
+    /// the session, or knows it so already.
+    pub(crate) fn subscribed(
+        &self,
+        vhost: &str,
+        wanted: &Subscription,
+        before: Option<&Subscription>,
+        group: Option<QueueId>,
+    ) -> Option<Change> {
+        let is_same = |before: &Subscription| {
+            let told =
+                |one: &Subscription| (one.id, one.qos, one.retain_as_published, one.no_local);
+            told(before) == told(wanted) && before.name == wanted.name
+        };
+        if self.stored.is_none() || before.is_some_and(is_same) {
+            return None;
+        }
+        Some(Change::PutSubscription(StoredSubscription {
+            vhost: vhost.to_owned(),
+            client_id: self.name.to_string(),
+            source: wanted.source.clone(),
+            name: wanted.name.clone(),
+            id: wanted.id,
+            qos: wanted.qos,
+            retain_as_published: wanted.retain_as_published,
+            no_local: wanted.no_local,
+            group,
+        }))
+    }
+
+    /// The same when a subscription is gone.
+    pub(crate) fn unsubscribed(&self, vhost: &str, source: &Source) -> Option<Change> {
+        self.stored?;
+        let (vhost, client_id) = (vhost.to_owned(), self.name.to_string());
+        Some(Change::RemoveSubscription { vhost, client_id, source: source.clone() })
     }
 
     /// When something happens to it if it goes `now` and does not come back; `None` for never.
@@ -112,8 +203,8 @@ pub(crate) struct Clients {
 pub(crate) enum Due {
     /// Its session ends.
     Ends(Box<Client>),
-    /// Its will is published.
-    Publishes(Box<LateMessage>),
+    /// Its will is published. The catalogue is told what is left.
+    Publishes(Box<LateMessage>, Option<Box<Change>>),
 }
 
 impl Clients {
@@ -156,7 +247,7 @@ impl Clients {
     }
 
     /// The next thing that is due `now`.
-    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn next_due(&mut self, now: Instant, vhost: &str) -> Option<Due> {
         let (due, name) = self.due.first()?.clone();
         if due > now {
             return None;
@@ -169,7 +260,9 @@ impl Clients {
             return Some(Due::Ends(client));
         }
         let late = client.late.take();
+        let row = client.stored;
+        let change = row.and_then(|row| client.keep(vhost, row.expires_at, None));
         self.keep(client, expires);
-        late.map(|(_, late)| Due::Publishes(late))
+        late.map(|(_, late)| Due::Publishes(late, change.map(Box::new)))
     }
 }

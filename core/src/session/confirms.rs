@@ -9,6 +9,8 @@ use crate::{Event, Refusal, SessionId, Ticket};
 enum Fate {
     /// Safe once the log is durable up to this position; 0 for at once.
     SafeAt(u64),
+    /// The same of something that is no publish, and does not count as one.
+    NotedAt(u64),
     /// Declined by a queue.
     Refused(Box<Refusal>),
 }
@@ -35,6 +37,11 @@ impl Confirms {
         }
     }
 
+    /// The same for a ticket of no publish.
+    pub(crate) fn note(&mut self, ticket: Ticket, position: u64) {
+        self.waiting.push_back((ticket, Fate::NotedAt(position)));
+    }
+
     /// Notes that a queue declined `ticket`.
     pub(crate) fn refuse(&mut self, ticket: Ticket, because: Refusal) {
         self.waiting.push_back((ticket, Fate::Refused(Box::new(because))));
@@ -49,16 +56,16 @@ impl Confirms {
         events: &mut Vec<Event>,
     ) -> (usize, u64) {
         let (before, first) = (events.len(), self.decided.0);
-        let mut refused = 0;
+        let mut others = 0;
         let mut through = None;
         let decided = |(_, fate): &mut (Ticket, Fate)| match fate {
-            Fate::SafeAt(position) => *position <= durable,
+            Fate::SafeAt(position) | Fate::NotedAt(position) => *position <= durable,
             Fate::Refused(_) => true,
         };
         while let Some((ticket, fate)) = self.waiting.pop_front_if(decided) {
             self.decided = ticket;
+            others += u64::from(!matches!(fate, Fate::SafeAt(_)));
             if let Fate::Refused(because) = fate {
-                refused += 1;
                 let confirmed = through.take();
                 events.extend(confirmed.map(|through| Event::Confirmed { session, through }));
                 events.push(Event::Refused { session, ticket, because });
@@ -67,7 +74,7 @@ impl Confirms {
             }
         }
         events.extend(through.map(|through| Event::Confirmed { session, through }));
-        (events.len() - before, self.decided.0 - first - refused)
+        (events.len() - before, self.decided.0 - first - others)
     }
 
     /// Whether anything waits.

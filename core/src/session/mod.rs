@@ -8,6 +8,7 @@
 mod client;
 mod confirms;
 mod late;
+mod received;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -15,13 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use crate::{
-    Broker, ConnectionId, ConsumerId, Outbox, Protocol, PublisherId, Refusal, SessionId, Ticket,
-};
+use crate::{Broker, ConnectionId, ConsumerId, Outbox, Protocol, PublisherId, SessionId, Ticket};
 
-pub(crate) use client::{Client, Clients, Due, Holder, Kept, NEVER_EXPIRES, Subscribed};
+pub(crate) use client::{Client, Clients, Due, Holder, Kept, NEVER_EXPIRES, Row, Subscribed};
 pub(crate) use confirms::Confirms;
 pub(crate) use late::LateMessage;
+pub(crate) use received::{Received, Safety};
 
 /// One authenticated client in a vhost. Owned by the adapter; dropping it ends what it owns.
 #[derive(Debug)]
@@ -85,15 +85,7 @@ impl Connection {
         self.shared.broker.gauges.sessions[self.shared.protocol.index()]
             .fetch_add(1, Ordering::Relaxed);
         Session {
-            shared: Arc::new(SessionShared {
-                id: SessionId { label, epoch },
-                connection: self.shared.clone(),
-                publisher: AtomicU64::new(self.shared.id.0),
-                unsettled: AtomicU32::new(0),
-                unsettled_max: AtomicU32::new(0),
-                contents: Mutex::default(),
-                confirms: Mutex::default(),
-            }),
+            shared: Arc::new(SessionShared::new(SessionId { label, epoch }, self.shared.clone())),
             queues: Vec::new(),
             last_ticket: Ticket(0),
         }
@@ -215,25 +207,6 @@ impl Session {
         self.last_ticket
     }
 
-    /// Notes that the QoS 2 publish under this packet identifier was received. False when it was
-    /// before, over whichever connection of the MQTT session.
-    ///
-    /// # Errors
-    ///
-    /// When another connection took the session over.
-    pub fn begin_exactly_once(&mut self, packet_id: u16) -> Result<bool, Refusal> {
-        let mut contents = self.shared.contents();
-        let client = contents.client.as_mut().ok_or(Refusal::TakenOver)?;
-        Ok(client.received.insert(packet_id))
-    }
-
-    /// The publish under this packet identifier was released, or declined.
-    pub fn end_exactly_once(&mut self, packet_id: u16) {
-        if let Some(client) = self.shared.contents().client.as_mut() {
-            client.received.remove(&packet_id);
-        }
-    }
-
     /// Changes how many seconds the MQTT session outlives its connection; 0 ends it with it,
     /// `u32::MAX` keeps it for ever.
     pub fn expire_after(&mut self, seconds: u32) {
@@ -263,6 +236,35 @@ impl Drop for Session {
 }
 
 impl SessionShared {
+    /// A session of nobody, to publish for a client whose connection was one of an earlier run.
+    pub(crate) fn of_nobody(broker: Arc<Broker>, vhost: Arc<Vhost>) -> Arc<Self> {
+        let outbox = broker.outbox();
+        outbox.close();
+        let connection = ConnectionShared {
+            id: ConnectionId(broker.new_id()),
+            broker,
+            vhost,
+            user: "".into(),
+            protocol: Protocol::Mqtt,
+            outbox,
+            exclusive: Mutex::default(),
+            next_epoch: AtomicU16::new(0),
+        };
+        Arc::new(Self::new(SessionId { label: 0, epoch: 0 }, Arc::new(connection)))
+    }
+
+    fn new(id: SessionId, connection: Arc<ConnectionShared>) -> Self {
+        Self {
+            id,
+            publisher: AtomicU64::new(connection.id.0),
+            connection,
+            unsettled: AtomicU32::new(0),
+            unsettled_max: AtomicU32::new(0),
+            contents: Mutex::default(),
+            confirms: Mutex::default(),
+        }
+    }
+
     pub(crate) const fn id(&self) -> SessionId {
         self.id
     }

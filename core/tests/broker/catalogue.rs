@@ -6,18 +6,37 @@ use std::task::{Context, Poll, Waker};
 
 use trivium_core::catalogue::{StepCatalogue, Stored};
 use trivium_core::control::{Binding, DeclareExchange, DeclareQueue, Origin};
-use trivium_core::log::{Recovered, StepLog};
+use trivium_core::log::{Codecs, Recovered, StepLog};
 use trivium_core::{
-    Answer, Broker, Confirm, Limits, Protocol, Refusal, Reply, Request, Response, Table,
+    Answer, Broker, Confirm, Limits, Properties, PropertyCodec, Protocol, Refusal, Reply, Request,
+    Response, Table,
 };
 
 use crate::peer::{Peer, Publish, to_queue};
+
+/// A codec of nothing.
+#[derive(Debug)]
+struct Bare(Protocol);
+
+impl PropertyCodec for Bare {
+    fn protocol(&self) -> Protocol {
+        self.0
+    }
+
+    fn decode(&self, _: &[u8]) -> Properties {
+        Properties::default()
+    }
+}
+
+fn codecs() -> Codecs {
+    Codecs::new([&Bare(Protocol::Amqp), &Bare(Protocol::Mqtt), &Bare(Protocol::Stomp)], 1_000_000)
+}
 
 fn broker(stored: Stored) -> (Arc<Broker>, Arc<StepCatalogue>) {
     let catalogue = Arc::new(StepCatalogue::with(stored.clone()));
     let (log, recovered) = (Arc::new(StepLog::default()), Recovered::default());
     let kept = (catalogue.clone() as _, stored);
-    let (broker, _) = Broker::restore((log, recovered), kept, Limits::default(), 0);
+    let (broker, _) = Broker::restore((log, recovered), kept, Limits::default(), (codecs(), 0));
     (broker, catalogue)
 }
 

@@ -12,6 +12,7 @@ fn open(peer: &Peer, client_id: &str) -> String {
         clean_start: true,
         expiry_s: 0,
         unsettled_max: 10,
+        will: None,
     };
     match peer.ask(request) {
         Ok(Response::SessionOpened { client_id, resumed: None }) => client_id,
@@ -237,6 +238,7 @@ fn a_client_that_is_away_is_kept_so_many_messages_and_misses_the_newest() {
             clean_start: false,
             expiry_s: 60,
             unsettled_max: 10,
+            will: None,
         })
     };
     let mut away = Peer::new(&broker);

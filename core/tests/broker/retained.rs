@@ -146,6 +146,7 @@ fn a_large_subscription_leaves_others_their_turn_and_repeats_nothing_that_comes_
         clean_start: true,
         expiry_s: 0,
         unsettled_max: 10,
+        will: None,
     };
     reader.ask(request).unwrap();
     let pattern = Pattern::from_filter("k/#");

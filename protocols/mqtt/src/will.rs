@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use trivium_core::catalogue::StoredWill;
 use trivium_core::{Batch, Body, Confirm, Draft, PropertyCodec, Session};
 
 use crate::address::Target;
@@ -23,6 +24,23 @@ pub(crate) struct Will {
 }
 
 impl Will {
+    /// As the broker keeps it, should it end while the client is connected.
+    pub(crate) fn stored(&self, target: &Target) -> StoredWill {
+        let said = PROPERTY_CODEC.decode(&self.wire);
+        StoredWill {
+            due_at: None,
+            delay_s: self.delay_s,
+            exchange: target.exchange().to_owned(),
+            routing_key: target.key().to_owned(),
+            properties: self.wire.clone(),
+            body: self.payload.clone(),
+            persistent: self.qos > 0,
+            lifetime_ms: said.expiry_ms,
+            priority: said.priority.unwrap_or(0),
+            retain: self.retain,
+        }
+    }
+
     /// Publishes it, once its delay is over if the session lives as long. Nobody is left who could
     /// be told that it was refused.
     pub(crate) fn publish(self, session: &mut Session, batch: &mut Batch<'_>) {

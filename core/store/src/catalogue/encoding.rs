@@ -38,12 +38,12 @@ impl Key {
     }
 }
 
-fn put_text(into: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn put_text(into: &mut Vec<u8>, text: &[u8]) {
     put_number(into, text.len() as u64);
     into.extend_from_slice(text);
 }
 
-fn text(fields: &mut Fields<'_>) -> Option<String> {
+pub(super) fn text(fields: &mut Fields<'_>) -> Option<String> {
     let bytes = fields.number()?;
     std::str::from_utf8(fields.bytes(bytes)?).ok().map(str::to_owned)
 }

@@ -6,6 +6,7 @@
 //! this file.
 
 mod encoding;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,9 @@ use trivium_core::catalogue::{Catalogue, CatalogueEvents, Change, Stored};
 
 use crate::Failure;
 use encoding::{Key, binding_key, exchange_from, exchange_value, queue_from, queue_value};
+use sessions::{
+    session_from, session_value, subscription_from, subscription_key, subscription_value,
+};
 
 /// By vhost and name.
 const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
@@ -28,6 +32,10 @@ const QUEUES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("queues")
 const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
 /// By vhost, source, and the key in the table of bindings: what goes with an exchange.
 const SOURCES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings_by_source");
+/// By vhost and client identifier.
+const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
+/// By vhost, client identifier, and what is subscribed to.
+const SUBSCRIPTIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("subscriptions");
 /// Numbers of the catalogue itself.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -177,6 +185,27 @@ fn write_on(database: &Database, shared: &Shared) -> Result<(), Failure> {
 
 fn apply(transaction: &WriteTransaction, change: Change) -> Result<(), redb::Error> {
     match change {
+        Change::PutSession(session) => {
+            let key = Key::new().text(&session.vhost).text(&session.client_id);
+            transaction.open_table(SESSIONS)?.insert(key.bytes(), &session_value(&session)[..])?;
+        }
+        Change::RemoveSession { vhost, client_id } => {
+            let key = Key::new().text(&vhost).text(&client_id);
+            transaction.open_table(SESSIONS)?.remove(key.bytes())?;
+            let mut subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
+            for key in keys_with(&subscriptions, &key)? {
+                subscriptions.remove(&key[..])?;
+            }
+        }
+        Change::PutSubscription(put) => {
+            let key = subscription_key(&put.vhost, &put.client_id, &put.source);
+            let value = subscription_value(&put);
+            transaction.open_table(SUBSCRIPTIONS)?.insert(key.bytes(), &value[..])?;
+        }
+        Change::RemoveSubscription { vhost, client_id, source } => {
+            let key = subscription_key(&vhost, &client_id, &source);
+            transaction.open_table(SUBSCRIPTIONS)?.remove(key.bytes())?;
+        }
         Change::PutExchange(exchange) => {
             let key = Key::new().text(&exchange.vhost).text(&exchange.name);
             let value = exchange_value(&exchange);
@@ -236,8 +265,8 @@ fn remove_bindings_from(transaction: &WriteTransaction, prefix: &Key) -> Result<
     Ok(())
 }
 
-fn keys_with(
-    table: &impl ReadableTable<&'static [u8], ()>,
+fn keys_with<V: redb::Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
     prefix: &Key,
 ) -> Result<Vec<Vec<u8>>, redb::Error> {
     let mut keys = Vec::new();
@@ -274,6 +303,17 @@ fn load(database: &Database) -> Result<Stored, Failure> {
         let (key, ()) = entry.map(|(key, value)| (key, value.value())).map_err(failed)?;
         stored.bindings.push(encoding::binding_from(key.value()).ok_or_else(foreign)?);
     }
+    let sessions = transaction.open_table(SESSIONS).map_err(failed)?;
+    for entry in sessions.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        stored.sessions.push(session_from(key.value(), value.value()).ok_or_else(foreign)?);
+    }
+    let subscriptions = transaction.open_table(SUBSCRIPTIONS).map_err(failed)?;
+    for entry in subscriptions.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        let found = subscription_from(key.value(), value.value()).ok_or_else(foreign)?;
+        stored.subscriptions.push(found);
+    }
     Ok(stored)
 }
 
@@ -283,6 +323,8 @@ fn number_run(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
     transaction.open_table(QUEUES)?;
     transaction.open_table(BINDINGS)?;
     transaction.open_table(SOURCES)?;
+    transaction.open_table(SESSIONS)?;
+    transaction.open_table(SUBSCRIPTIONS)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let runs = numbers.get(RUNS)?.map_or(0, |runs| runs.value()) + 1;
     numbers.insert(RUNS, runs)?;

@@ -3,10 +3,10 @@
 //! Readers return `None` for bytes that no writer makes; the checksum was right, so that is a
 //! defect or another format, never a torn write.
 
-use trivium_core::log::{Attempted, Codecs, Position, Settled};
+use trivium_core::log::{Attempted, Codecs, InSession, Note, Position, RecoveredMark, Settled};
 use trivium_core::{Message, QueueId};
 
-use super::record::{FLAG_TARGET_SET, Kind, Record};
+use super::record::{FLAG_RECEIVED, FLAG_TARGET_SET, FLAG_TIME, Kind, Record};
 use crate::fields::{Fields, put_number};
 
 /// The queues of a publish.
@@ -63,6 +63,10 @@ pub(crate) struct Publish<'a> {
     pub(crate) targets: ReadTargets,
     pub(crate) first: u64,
     pub(crate) count: u32,
+    /// When, in milliseconds since 1970; 0 if it does not say.
+    pub(crate) published_at: u64,
+    /// An MQTT session, and packet identifiers of QoS 2 that it publishes these messages under.
+    pub(crate) received: Option<(QueueId, Vec<u16>)>,
     messages: Fields<'a>,
 }
 
@@ -74,9 +78,12 @@ impl<'a> Publish<'a> {
         } else {
             ReadTargets::Set(fields.number()?)
         };
+        let published_at = if record.flags & FLAG_TIME == 0 { 0 } else { fields.number()? };
+        let received =
+            if record.flags & FLAG_RECEIVED == 0 { None } else { Some(received(&mut fields)?) };
         let (first, count) = (record.position, record.count);
         first.checked_add(u64::from(count)).filter(|_| first > 0)?;
-        Some(Self { targets, first, count, messages: fields })
+        Some(Self { targets, first, count, published_at, received, messages: fields })
     }
 
     /// Each message with its position. Ends early where the bytes do.
@@ -87,6 +94,76 @@ impl<'a> Publish<'a> {
             Some((position, fields.bytes(bytes)?))
         })
     }
+}
+
+/// What an MQTT session publishes at QoS 2.
+pub(crate) fn put_received(
+    into: &mut Vec<u8>,
+    session: QueueId,
+    packet_ids: impl ExactSizeIterator<Item = u16>,
+) {
+    put_number(into, session.0);
+    put_number(into, packet_ids.len() as u64);
+    packet_ids.for_each(|packet_id| put_number(into, u64::from(packet_id)));
+}
+
+fn received(fields: &mut Fields<'_>) -> Option<(QueueId, Vec<u16>)> {
+    let session = QueueId(fields.number()?);
+    let mut packet_ids = Vec::new();
+    for _ in 0..fields.number()? {
+        packet_ids.push(u16::try_from(fields.number()?).ok()?);
+    }
+    Some((session, packet_ids))
+}
+
+/// How far a message under way to an MQTT client is: 1 sent at QoS 1, 2 sent at QoS 2, 3 its client
+/// has it.
+fn sent_state(qos: u8, released: bool) -> u8 {
+    if released { 3 } else { qos.clamp(1, 2) }
+}
+
+pub(crate) fn put_notes(into: &mut Vec<u8>, notes: &[Note]) {
+    for note in notes {
+        put_number(into, note.session.0);
+        match note.what {
+            InSession::Sent { position, label, qos, released } => {
+                into.push(sent_state(qos, released));
+                put_number(into, position.get());
+                put_number(into, u64::from(label));
+            }
+            InSession::Received(packet_id) => {
+                into.push(4);
+                put_number(into, u64::from(packet_id));
+            }
+            InSession::Released(packet_id) => {
+                into.push(5);
+                put_number(into, u64::from(packet_id));
+            }
+            InSession::Ended => into.push(6),
+        }
+    }
+}
+
+pub(crate) fn notes(body: &[u8]) -> Option<Vec<Note>> {
+    let mut fields = Fields(body);
+    let mut notes = Vec::new();
+    while !fields.is_empty() {
+        let session = QueueId(fields.number()?);
+        let what = match fields.bytes(1)?[0] {
+            state @ 1..=3 => InSession::Sent {
+                position: Position(fields.number()?.try_into().ok()?),
+                label: u16::try_from(fields.number()?).ok()?,
+                qos: state.min(2),
+                released: state == 3,
+            },
+            4 => InSession::Received(u16::try_from(fields.number()?).ok()?),
+            5 => InSession::Released(u16::try_from(fields.number()?).ok()?),
+            6 => InSession::Ended,
+            _ => return None,
+        };
+        notes.push(Note { session, what });
+    }
+    Some(notes)
 }
 
 /// Appends one message to the body of a publish.
@@ -215,6 +292,9 @@ pub(crate) enum CheckpointPart {
     Begin,
     /// What of one queue is live between two positions, both included: this and nothing else.
     Queue { queue: QueueId, low: u64, high: u64, live: Vec<(u64, u64)>, attempts: Vec<(u64, u16)> },
+    /// More of the queue in the part before it, which is that of an MQTT session: what is under way
+    /// to its client, and packet identifiers that came to it, with the positions they came at.
+    Session { queue: QueueId, marks: Vec<RecoveredMark>, received: Vec<(u16, u64)> },
     /// Everything since the begin belongs to one whole checkpoint.
     End,
 }
@@ -224,6 +304,20 @@ impl CheckpointPart {
         match self {
             Self::Begin => into.push(1),
             Self::End => into.push(3),
+            Self::Session { queue, marks, received } => {
+                into.push(4);
+                put_number(into, queue.0);
+                put_number(into, marks.len() as u64);
+                for mark in marks {
+                    put_number(into, mark.position.get());
+                    let state = sent_state(mark.qos, mark.released);
+                    put_number(into, u64::from(mark.label) << 2 | u64::from(state));
+                }
+                for (packet_id, position) in received {
+                    put_number(into, u64::from(*packet_id));
+                    put_number(into, *position);
+                }
+            }
             Self::Queue { queue, low, high, live, attempts } => {
                 into.push(2);
                 put_number(into, queue.0);
@@ -268,6 +362,22 @@ impl CheckpointPart {
                     attempts.push((position, u16::try_from(fields.number()?).ok()?));
                 }
                 Some(Self::Queue { queue, low, high, live, attempts })
+            }
+            4 => {
+                let queue = QueueId(fields.number()?);
+                let (mut marks, mut received) = (Vec::new(), Vec::new());
+                for _ in 0..fields.number()? {
+                    let position = Position(fields.number()?.try_into().ok()?);
+                    let state = fields.number()?;
+                    let (label, state) = (u16::try_from(state >> 2).ok()?, (state & 3) as u8);
+                    let (qos, released) = (state.min(2), state == 3);
+                    marks.push(RecoveredMark { position, label, qos, released });
+                }
+                while !fields.is_empty() {
+                    let packet_id = u16::try_from(fields.number()?).ok()?;
+                    received.push((packet_id, fields.number()?));
+                }
+                Some(Self::Session { queue, marks, received })
             }
             _ => None,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 use trivium_core::QueueId;
-use trivium_core::log::{Position, RecoveredQueue};
+use trivium_core::log::{InSession, Note, Position, RecoveredMark, RecoveredQueue};
 
 use super::body::{self, CheckpointPart, Publish, ReadTargets};
 use super::record::{Kind, Record};
@@ -21,6 +21,37 @@ struct Holdings {
     positions: RoaringTreemap,
     /// Of messages that went back.
     attempts: BTreeMap<u64, u16>,
+    /// What is under way to an MQTT client.
+    marks: BTreeMap<u64, Mark>,
+    /// Packet identifiers that came to an MQTT session, with the positions they came at.
+    received: BTreeMap<u16, u64>,
+}
+
+/// See [`RecoveredMark`].
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    label: u16,
+    qos: u8,
+    released: bool,
+}
+
+impl Mark {
+    const fn of(mark: &RecoveredMark) -> Self {
+        Self { label: mark.label, qos: mark.qos, released: mark.released }
+    }
+}
+
+impl Holdings {
+    fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.received.is_empty()
+    }
+
+    /// Forgets what is known of single positions.
+    fn forget(&mut self, is_gone: impl Fn(u64) -> bool) {
+        self.attempts.retain(|position, _| !is_gone(*position));
+        self.marks.retain(|position, _| !is_gone(*position));
+        self.received.retain(|_, position| !is_gone(*position));
+    }
 }
 
 /// The sets of queues that publishes name by number, the newest last.
@@ -101,6 +132,11 @@ impl Live {
                     }
                 }
             }
+            Kind::Session => {
+                for note in body::notes(record.body)? {
+                    self.note(note, record.position);
+                }
+            }
             Kind::Transaction => {
                 for part in body::parts(record.body)? {
                     self.apply(&part, segments)?;
@@ -127,6 +163,10 @@ impl Live {
             let holdings = self.queues.entry(*queue).or_default();
             added += holdings.positions.insert_range(publish.first..=last);
         }
+        if let Some((session, packet_ids)) = publish.received {
+            let holdings = self.queues.entry(session).or_default();
+            holdings.received.extend(packet_ids.into_iter().map(|id| (id, publish.first)));
+        }
         self.routed += added;
         if let (Some(segment), _) = segments.of_mut(publish.first) {
             segment.live += added;
@@ -136,11 +176,50 @@ impl Live {
         Some(())
     }
 
+    fn note(&mut self, note: Note, at: u64) {
+        match note.what {
+            InSession::Sent { position, label, qos, released } => {
+                if let Some(holdings) = self.queues.get_mut(&note.session)
+                    && holdings.positions.contains(position.get())
+                {
+                    let mark = Mark { label, qos, released };
+                    holdings.marks.insert(position.get(), mark);
+                }
+            }
+            InSession::Received(packet_id) => {
+                let holdings = self.queues.entry(note.session).or_default();
+                holdings.received.insert(packet_id, at);
+            }
+            InSession::Released(packet_id) => {
+                if let Some(holdings) = self.queues.get_mut(&note.session) {
+                    holdings.received.remove(&packet_id);
+                    self.forget_empty(note.session);
+                }
+            }
+            InSession::Ended => {
+                if let Some(holdings) = self.queues.get_mut(&note.session) {
+                    holdings.received.clear();
+                    holdings.marks.clear();
+                    self.forget_empty(note.session);
+                }
+            }
+        }
+    }
+
+    fn forget_empty(&mut self, queue: QueueId) {
+        if self.queues.get(&queue).is_some_and(Holdings::is_empty) {
+            self.queues.remove(&queue);
+        }
+    }
+
     /// Removes the positions from `first` up to but without `end`.
     fn settle(&mut self, queue: QueueId, mut first: u64, end: u64, segments: &mut Segments) {
         let Some(holdings) = self.queues.get_mut(&queue) else { return };
         if !holdings.attempts.is_empty() {
             holdings.attempts.retain(|position, _| !(first..end).contains(position));
+        }
+        if !holdings.marks.is_empty() {
+            holdings.marks.retain(|position, _| !(first..end).contains(position));
         }
         while first < end {
             let (segment, last) = segments.of_mut(first);
@@ -152,9 +231,7 @@ impl Live {
             let Some(next) = last.checked_add(1) else { break };
             first = next;
         }
-        if holdings.positions.is_empty() {
-            self.queues.remove(&queue);
-        }
+        self.forget_empty(queue);
     }
 
     /// Only when read back: the state that a checkpoint writes is the state there is.
@@ -170,21 +247,27 @@ impl Live {
                 }
                 let holdings = self.queues.entry(queue).or_default();
                 holdings.positions.remove_range(low..=high);
-                holdings.attempts.retain(|position, _| !(low..=high).contains(position));
+                holdings.forget(|position| (low..=high).contains(&position));
                 for (first, count) in live {
                     holdings.positions.insert_range(first..first + count);
                 }
                 holdings.attempts.extend(attempts);
+            }
+            CheckpointPart::Session { queue, marks, received } => {
+                let holdings = self.queues.entry(queue).or_default();
+                let marks = marks.iter().map(|mark| (mark.position.get(), Mark::of(mark)));
+                holdings.marks.extend(marks);
+                holdings.received.extend(received);
             }
             CheckpointPart::End => {
                 let Some(Unfinished { floor, silent }) = self.unfinished.take() else { return };
                 for queue in silent {
                     if let Some(holdings) = self.queues.get_mut(&queue) {
                         holdings.positions.remove_range(..=floor);
-                        holdings.attempts.retain(|position, _| *position > floor);
+                        holdings.forget(|position| position <= floor);
                     }
                 }
-                self.queues.retain(|_, holdings| !holdings.positions.is_empty());
+                self.queues.retain(|_, holdings| !holdings.is_empty());
             }
         }
     }
@@ -227,6 +310,22 @@ impl Live {
         Some(CheckpointPart::Queue { queue, low, high: high.max(low), live, attempts })
     }
 
+    /// What belongs to the part of a checkpoint that says of `queue` what it holds from `low` to
+    /// `high`; `None` for nothing.
+    pub(crate) fn session_part(
+        &self,
+        queue: QueueId,
+        low: u64,
+        high: u64,
+    ) -> Option<CheckpointPart> {
+        let holdings = self.queues.get(&queue)?;
+        let marks: Vec<_> = holdings.marks.range(low..=high.max(low)).map(recovered_mark).collect();
+        let received = holdings.received.iter().map(|(packet_id, at)| (*packet_id, *at));
+        let received: Vec<_> = received.filter(|(_, at)| (low..=high).contains(at)).collect();
+        let is_something = !marks.is_empty() || !received.is_empty();
+        is_something.then_some(CheckpointPart::Session { queue, marks, received })
+    }
+
     /// Keeps only what `present` has: the rest was lost with a damaged file. Returns how many
     /// messages that were, counted once a queue.
     pub(crate) fn keep_only(&mut self, present: &RoaringTreemap) -> u64 {
@@ -235,8 +334,9 @@ impl Live {
             let before = holdings.positions.len();
             holdings.positions &= present;
             lost += before - holdings.positions.len();
+            holdings.marks.retain(|position, _| present.contains(*position));
         }
-        self.queues.retain(|_, holdings| !holdings.positions.is_empty());
+        self.queues.retain(|_, holdings| !holdings.is_empty());
         lost
     }
 
@@ -259,8 +359,6 @@ impl Live {
 
     /// What the broker starts with.
     pub(crate) fn recovered(&self) -> Vec<RecoveredQueue> {
-        let position =
-            |position: u64| Position(position.try_into().expect("publishes begin at position 1"));
         let mut queues: Vec<_> = self
             .queues
             .iter()
@@ -268,11 +366,22 @@ impl Live {
                 queue: *queue,
                 runs: runs(&holdings.positions).map(|(first, n)| (position(first), n)).collect(),
                 attempts: holdings.attempts.iter().map(|(at, n)| (position(*at), *n)).collect(),
+                marks: holdings.marks.iter().map(recovered_mark).collect(),
+                received: holdings.received.keys().copied().collect(),
             })
             .collect();
         queues.sort_by_key(|queue| queue.queue);
         queues
     }
+}
+
+fn position(position: u64) -> Position {
+    Position(position.try_into().expect("publishes begin at position 1"))
+}
+
+fn recovered_mark((at, mark): (&u64, &Mark)) -> RecoveredMark {
+    let Mark { label, qos, released } = *mark;
+    RecoveredMark { position: position(*at), label, qos, released }
 }
 
 /// Runs of consecutive positions, ascending.

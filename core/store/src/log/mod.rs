@@ -26,6 +26,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod shared;
+mod sizes;
 mod table;
 
 use std::io;
@@ -35,7 +36,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use trivium_core::QueueId;
-use trivium_core::log::{Attempted, Codecs, Log, LogEvents, Position, Publish, Recovered, Settled};
+use trivium_core::log::{
+    Attempted, Codecs, Log, LogEvents, Note, Position, Publish, Recovered, Settled,
+};
 
 pub use commit::Step;
 
@@ -195,6 +198,7 @@ impl DiskLog {
         let recovered = Recovered {
             queues: found.live.recovered(),
             special: found.special,
+            sizes: found.sizes.into_vec(),
             is_clean: found.is_clean,
         };
         let opened = Opened { recovered, damaged: found.damaged, lost: found.lost };
@@ -366,6 +370,12 @@ fn run(mut committer: Committer) -> Result<(), Failure> {
     }
 }
 
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Log for DiskLog {
     fn attach(&self, events: Weak<dyn LogEvents>) {
         self.shared.attach(events);
@@ -376,11 +386,17 @@ impl Log for DiskLog {
     }
 
     fn append(&self, publishes: &[Publish<'_>]) -> Position {
-        self.room().append(publishes)
+        let now = unix_ms();
+        self.room().append(publishes, now)
     }
 
-    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Option<Position> {
-        self.room().append_atomic(publishes, settled)
+    fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Position {
+        let now = unix_ms();
+        self.room().append_atomic(publishes, settled, now)
+    }
+
+    fn note(&self, notes: &[Note], urgent: bool) -> Position {
+        self.room().note(notes, urgent)
     }
 
     fn release(&self, settled: &[Settled]) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use trivium_core::QueueId;
-use trivium_core::log::{Attempted, Codecs, Position, Publish, Settled};
+use trivium_core::log::{Attempted, Codecs, Note, Position, Publish, Settled};
 
 use super::body::{self, Targets};
 use super::live::TargetSets;
-use super::record::{self, Kind};
+use super::record::{self, FLAG_RECEIVED, FLAG_TIME, Kind};
+use crate::fields::put_number;
 
 /// A record of messages ends at about so many bytes, so that a reader who wants one of them reads
 /// little.
@@ -66,15 +67,16 @@ impl OpenBatch {
         Taken { bytes, wants_sync: std::mem::take(&mut self.wants_sync) }
     }
 
-    pub(crate) fn append(&mut self, publishes: &[Publish<'_>]) -> Position {
+    /// `now` is in milliseconds since 1970.
+    pub(crate) fn append(&mut self, publishes: &[Publish<'_>], now: u64) -> Position {
         self.wants_sync = true;
         let first = self.next_position();
         for group in groups(publishes) {
             let targets = self.targets(group[0].queues);
             let at = (self.last + 1, count(group));
             let codecs = self.codecs;
-            record::append(&mut self.bytes, Kind::Publish, targets.flags(), at, |into| {
-                put_group(into, targets, group, codecs);
+            record::append(&mut self.bytes, Kind::Publish, flags(targets, group), at, |into| {
+                put_group(into, targets, group, (codecs, now));
             });
             self.last += group.len() as u64;
         }
@@ -85,17 +87,18 @@ impl OpenBatch {
         &mut self,
         publishes: &[Publish<'_>],
         settled: &[Settled],
-    ) -> Option<Position> {
+        now: u64,
+    ) -> Position {
         self.wants_sync = true;
-        let first = (!publishes.is_empty()).then(|| self.next_position());
+        let first = self.next_position();
         let (mut parts, mut part) = (Vec::new(), Vec::new());
         let mut last = self.last;
         for group in groups(publishes) {
             let targets = self.targets(group[0].queues);
             part.clear();
-            put_group(&mut part, targets, group, self.codecs);
+            put_group(&mut part, targets, group, (self.codecs, now));
             let at = (last + 1, count(group));
-            body::put_part(&mut parts, (Kind::Publish, targets.flags()), at, &part);
+            body::put_part(&mut parts, (Kind::Publish, flags(targets, group)), at, &part);
             last += group.len() as u64;
         }
         if !settled.is_empty() {
@@ -103,12 +106,23 @@ impl OpenBatch {
             body::put_settled(&mut part, settled);
             body::put_part(&mut parts, (Kind::Settle, 0), (last, 0), &part);
         }
-        let at = (first.map_or(last, Position::get), count(publishes));
+        let at = (first.get(), count(publishes));
         record::append(&mut self.bytes, Kind::Transaction, 0, at, |into| {
             into.extend_from_slice(&parts);
         });
-        self.last = last;
+        // Without messages it has a position to itself, so that somebody can wait for it.
+        self.last = last.max(first.get());
         first
+    }
+
+    pub(crate) fn note(&mut self, notes: &[Note], urgent: bool) -> Position {
+        self.wants_sync |= urgent;
+        let at = self.next_position();
+        record::append(&mut self.bytes, Kind::Session, 0, (at.get(), 0), |into| {
+            body::put_notes(into, notes);
+        });
+        self.last = at.get();
+        at
     }
 
     pub(crate) fn release(&mut self, settled: &[Settled]) {
@@ -161,8 +175,23 @@ fn count(publishes: &[Publish<'_>]) -> u32 {
     u32::try_from(publishes.len()).expect("a batch is one read, and has fewer than 2^32 messages")
 }
 
-fn put_group(into: &mut Vec<u8>, targets: Targets<'_>, group: &[Publish<'_>], codecs: Codecs) {
+fn flags(targets: Targets<'_>, group: &[Publish<'_>]) -> u8 {
+    let received = if group[0].received.is_some() { FLAG_RECEIVED } else { 0 };
+    targets.flags() | FLAG_TIME | received
+}
+
+fn put_group(
+    into: &mut Vec<u8>,
+    targets: Targets<'_>,
+    group: &[Publish<'_>],
+    (codecs, now): (Codecs, u64),
+) {
     targets.put(into);
+    put_number(into, now);
+    if let Some((session, _)) = group[0].received {
+        let packet_ids = group.iter().map(|publish| publish.received.map_or(0, |(_, id)| id));
+        body::put_received(into, session, packet_ids);
+    }
     for publish in group {
         body::put_message(into, publish.message, codecs);
     }
@@ -177,7 +206,8 @@ fn groups<'a, 'b>(publishes: &'b [Publish<'a>]) -> impl Iterator<Item = &'b [Pub
         let belongs = |publish: &&Publish<'_>| {
             let fits = bytes < PUBLISH_BYTES;
             bytes += publish.message.stored_bytes();
-            fits && publish.queues == first.queues
+            let session = |publish: &Publish<'_>| publish.received.map(|(session, _)| session);
+            fits && publish.queues == first.queues && session(publish) == session(first)
         };
         let count = rest.iter().take_while(belongs).count();
         let (group, behind) = rest.split_at(count);

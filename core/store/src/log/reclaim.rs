@@ -11,7 +11,7 @@ use trivium_core::QueueId;
 use super::body::{CheckpointPart, Publish, Targets, parts, put_target_set, target_set};
 use super::commit::{Committer, SEAL_BYTES};
 use super::live::TargetSets;
-use super::record::{self, Kind, Record};
+use super::record::{self, FLAG_TIME, Kind, Record};
 use super::segment::{
     Generation, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, old_name, spare_name,
 };
@@ -190,6 +190,9 @@ impl Committer {
                 match &part {
                     Some(part @ CheckpointPart::Queue { live: runs, high, .. }) => {
                         put(part);
+                        if let Some(more) = live.session_part(queue, under_way.low, *high) {
+                            put(&more);
+                        }
                         left = left.saturating_sub(runs.len() + 1);
                         under_way.low = high + 1;
                     }
@@ -373,10 +376,14 @@ impl Survivors {
         for run in messages.chunk_by(|a, b| a.0 + 1 == b.0) {
             let targets = self.targets(&queues);
             let count = u32::try_from(run.len()).ok()?;
+            let flags = targets.flags() | if publish.published_at > 0 { FLAG_TIME } else { 0 };
             let offset = self.bytes.len();
             let at = (run[0].0, count);
-            record::append(&mut self.bytes, Kind::Publish, targets.flags(), at, |into| {
+            record::append(&mut self.bytes, Kind::Publish, flags, at, |into| {
                 targets.put(into);
+                if publish.published_at > 0 {
+                    put_number(into, publish.published_at);
+                }
                 for (_, message) in run {
                     put_number(into, message.len() as u64);
                     into.extend_from_slice(message);

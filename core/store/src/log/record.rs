@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Settle = 3,
     /// Messages went back to their queues, with their attempts.
     Requeue = 4,
+    /// What MQTT sessions must not forget.
+    Session = 5,
     /// Publishes and settlements that count together or not at all.
     Transaction = 6,
     /// A part of a checkpoint.
@@ -45,6 +47,7 @@ impl Kind {
             2 => Self::Targets,
             3 => Self::Settle,
             4 => Self::Requeue,
+            5 => Self::Session,
             6 => Self::Transaction,
             7 => Self::Checkpoint,
             8 => Self::Commit,
@@ -59,12 +62,19 @@ impl Kind {
 /// A publish names its queues by the number of a [`Kind::Targets`] record.
 pub(crate) const FLAG_TARGET_SET: u8 = 1;
 
+/// A publish says which packet identifiers of an MQTT session it came under.
+pub(crate) const FLAG_RECEIVED: u8 = 2;
+
+/// A publish says when it was.
+pub(crate) const FLAG_TIME: u8 = 4;
+
 /// One record, borrowed from the bytes of its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
-    /// Of the first message in it; for records without messages, of the last message before it.
+    /// Of the first message in it; for records without messages, of the last message before it, or
+    /// one of their own, which no message has.
     pub(crate) position: u64,
     /// Messages in it.
     pub(crate) count: u32,

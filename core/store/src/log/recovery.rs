@@ -15,6 +15,7 @@ use super::commit::SEAL_BYTES;
 use super::live::Live;
 use super::record::{self, Kind, Record};
 use super::segment::{FileName, Generation, SegmentHeader};
+use super::sizes::{SizesFound, sizes};
 use super::table::{Segment, Segments};
 use super::{OpenError, scan};
 use crate::disk::{Disk, DiskFile, read_all};
@@ -36,6 +37,8 @@ pub(crate) struct Found {
     pub(crate) lost: u64,
     /// Messages that have a priority or expire.
     pub(crate) special: Vec<Special>,
+    /// How large messages are, and since when they are there.
+    pub(crate) sizes: SizesFound,
     codecs: Option<Codecs>,
     /// Positions that were read.
     present: RoaringTreemap,
@@ -193,12 +196,19 @@ impl Found {
         let Some(codecs) = self.codecs else { return Some(()) };
         match record.kind {
             Kind::Publish => {
-                for (position, bytes) in Publish::parse(record)?.messages() {
+                let publish = Publish::parse(record)?;
+                let mut bodies = 0;
+                for (position, bytes) in publish.messages() {
                     let (priority, expires_at) = Message::peek(bytes, codecs)?;
+                    bodies += Message::peek_body_bytes(bytes)?;
                     if priority > 0 || expires_at.is_some() {
                         let position = Position(position.try_into().ok()?);
                         self.special.push(Special { position, priority, expires_at });
                     }
+                }
+                if publish.count > 0 {
+                    let (count, at) = (u64::from(publish.count), publish.published_at);
+                    self.sizes.note(sizes(publish.first, count, bodies, at)?);
                 }
             }
             Kind::Transaction => {

@@ -17,7 +17,7 @@ fn a_full_disk_refuses_messages_until_it_is_drained() {
     let queues = [QueueId(1)];
     let mut kept = Vec::new();
     while !log.is_full() {
-        kept.push(log.append(&[Publish { message: &body, queues: &queues }]).get());
+        kept.push(log.append(&[Publish { message: &body, queues: &queues, received: None }]).get());
         log.step(false).unwrap();
         assert!(kept.len() < 1000, "the disk runs full");
     }
@@ -40,6 +40,6 @@ fn a_full_disk_refuses_messages_until_it_is_drained() {
         log.step(true).unwrap();
     }
     assert!(!log.is_full());
-    log.append(&[Publish { message: &body, queues: &queues }]);
+    log.append(&[Publish { message: &body, queues: &queues, received: None }]);
     assert!(after.used_bytes() <= 4 * 4096, "{} bytes are left", after.used_bytes());
 }

@@ -224,7 +224,7 @@ impl Run {
         let publishes: Vec<_> = messages
             .iter()
             .zip(&queues)
-            .map(|(message, queues)| Publish { message, queues })
+            .map(|(message, queues)| Publish { message, queues, received: None })
             .collect();
         let first = log.append(&publishes).get();
         for (position, (body, queues)) in (first..).zip(bodies.into_iter().zip(queues)) {
@@ -295,8 +295,10 @@ impl Run {
         let bodies = self.new_bodies();
         let messages: Vec<_> = bodies.iter().map(|body| message(body)).collect();
         let queues = self.some_queues();
-        let publishes: Vec<_> =
-            messages.iter().map(|message| Publish { message, queues: &queues }).collect();
+        let publishes: Vec<_> = messages
+            .iter()
+            .map(|message| Publish { message, queues: &queues, received: None })
+            .collect();
         let settled: Vec<Settled> = self
             .some_live()
             .map(|(queue, position)| Settled {
@@ -306,7 +308,7 @@ impl Run {
             })
             .into_iter()
             .collect();
-        let first = log.append_atomic(&publishes, &settled).unwrap().get();
+        let first = log.append_atomic(&publishes, &settled).get();
         let mut parts = Vec::new();
         for (position, body) in (first..).zip(bodies) {
             self.bodies.insert(position, body);

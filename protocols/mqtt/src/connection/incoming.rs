@@ -41,6 +41,8 @@ pub(super) struct Incoming {
     /// The session outlives its connection, and so do `qos_2_ids`.
     is_kept: bool,
     last_ticket: Ticket,
+    /// Everything up to here is confirmed or refused.
+    confirmed: Ticket,
     /// Properties of the message at hand.
     wire: Vec<u8>,
 }
@@ -50,7 +52,8 @@ struct Receipt {
     /// Due once this ticket is confirmed.
     ticket: Ticket,
     packet_id: u16,
-    qos: u8,
+    /// PUBACK, PUBREC or PUBCOMP.
+    kind: u8,
     code: ReasonCode,
 }
 
@@ -80,6 +83,7 @@ impl Incoming {
             qos_2_ids: PacketIds::default(),
             is_kept: false,
             last_ticket: Ticket::default(),
+            confirmed: Ticket::default(),
             wire: Vec::new(),
         }
     }
@@ -93,6 +97,10 @@ impl Incoming {
     ) -> Result<(), End> {
         self.point_at(publish)?;
         if publish.qos == 2 && self.qos_2_ids.contains(publish.packet_id) {
+            if self.is_kept {
+                // The first may be of an earlier connection, and not safe yet.
+                self.last_ticket = batch.repeat_once(session, publish.packet_id)?;
+            }
             return self.acknowledge(publish, ReasonCode::SUCCESS, out);
         }
         if publish.qos > 0 && self.unacknowledged_count() >= self.receive_maximum {
@@ -100,9 +108,6 @@ impl Incoming {
         }
         if let Some(refusal) = self.refusal(publish) {
             return self.on_declined(publish, refusal, out);
-        }
-        if publish.qos == 2 && self.is_kept && !session.begin_exactly_once(publish.packet_id)? {
-            return self.acknowledge(publish, ReasonCode::SUCCESS, out);
         }
         self.wire.clear();
         write_wire_head(publish.qos, self.version, &mut self.wire);
@@ -125,10 +130,11 @@ impl Incoming {
                 Err(refusal) => self.on_declined(publish, refusal, out),
             };
         }
-        let staged = batch.publish(session, draft, Confirm::Wanted);
-        if staged.is_err() && publish.qos == 2 && self.is_kept {
-            session.end_exactly_once(publish.packet_id);
-        }
+        let staged = if publish.qos == 2 && self.is_kept {
+            batch.publish_once(session, draft, publish.packet_id)
+        } else {
+            batch.publish(session, draft, Confirm::Wanted)
+        };
         match staged {
             Ok(published) => {
                 self.last_ticket = published.ticket;
@@ -222,10 +228,15 @@ impl Incoming {
             return Err(receive_maximum_exceeded());
         }
         self.push_receipt(publish, code);
-        if self.receipts.len() == 1 {
-            self.release_through(self.last_ticket, out);
-        }
+        self.release_if_alone(out);
         Ok(())
+    }
+
+    /// What waits for nothing is written at once, unless something before it waits.
+    fn release_if_alone(&mut self, out: &mut Transmit) {
+        if self.receipts.len() == 1 && self.last_ticket <= self.confirmed {
+            self.release_through(self.confirmed, out);
+        }
     }
 
     fn push_receipt(&mut self, publish: &Publish<'_>, code: ReasonCode) {
@@ -234,12 +245,9 @@ impl Incoming {
         } else if !code.is_error() {
             self.qos_2_ids.insert(publish.packet_id);
         }
-        self.receipts.push_back(Receipt {
-            ticket: self.last_ticket,
-            packet_id: publish.packet_id,
-            qos: publish.qos,
-            code,
-        });
+        let kind = if publish.qos == 1 { kind::PUBACK } else { kind::PUBREC };
+        let (ticket, packet_id) = (self.last_ticket, publish.packet_id);
+        self.receipts.push_back(Receipt { ticket, packet_id, kind, code });
     }
 
     /// Every publish through this ticket is safe.
@@ -264,7 +272,7 @@ impl Incoming {
             && receipt.ticket == ticket
         {
             receipt.code = ReasonCode::of_answer(&because);
-            if receipt.qos == 2 {
+            if receipt.kind == kind::PUBREC {
                 self.qos_2_ids.remove(receipt.packet_id);
                 freed = Some(receipt.packet_id);
             }
@@ -274,37 +282,53 @@ impl Incoming {
     }
 
     fn release_through(&mut self, through: Ticket, out: &mut Transmit) {
-        while let Some(&Receipt { ticket, packet_id, qos, code }) = self.receipts.front()
+        self.confirmed = self.confirmed.max(through);
+        while let Some(&Receipt { ticket, packet_id, kind, code }) = self.receipts.front()
             && ticket <= through
         {
             self.receipts.pop_front();
-            let kind = if qos == 1 { kind::PUBACK } else { kind::PUBREC };
-            self.qos_1_count -= usize::from(qos == 1);
+            self.qos_1_count -= usize::from(kind == kind::PUBACK);
             Acknowledgement { packet_id, code }.write(kind, self.version, &mut out.bytes);
             out.end_frame();
         }
     }
 
-    /// The client knows that we have it: its identifier is free [MQTT-4.3.3-11].
+    /// The client knows that we have it: its identifier is free [MQTT-4.3.3-11]. A session that is
+    /// kept must have forgotten it first, even after a crash: the next message under it is new.
     pub(super) fn on_pubrel(
         &mut self,
         pubrel: Acknowledgement,
         session: &mut Session,
+        batch: &mut Batch<'_>,
         out: &mut Transmit,
-    ) {
-        if self.is_kept {
-            session.end_exactly_once(pubrel.packet_id);
+    ) -> Result<(), End> {
+        let packet_id = pubrel.packet_id;
+        if !self.qos_2_ids.remove(packet_id) {
+            let code = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+            self.write_pubcomp(packet_id, code, out);
+            return Ok(());
         }
-        let code = if self.qos_2_ids.remove(pubrel.packet_id) {
-            ReasonCode::SUCCESS
+        let ticket = if self.is_kept {
+            batch.release_once(session, packet_id, Confirm::Wanted)
         } else {
-            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+            None
         };
-        Acknowledgement { packet_id: pubrel.packet_id, code }.write(
-            kind::PUBCOMP,
-            self.version,
-            &mut out.bytes,
-        );
+        let Some(ticket) = ticket else {
+            self.write_pubcomp(packet_id, ReasonCode::SUCCESS, out);
+            return Ok(());
+        };
+        // Who does not read what it is answered must not make this grow.
+        if self.receipts.len() >= 4 * self.receive_maximum {
+            return Err(receive_maximum_exceeded());
+        }
+        self.last_ticket = ticket;
+        let (kind, code) = (kind::PUBCOMP, ReasonCode::SUCCESS);
+        self.receipts.push_back(Receipt { ticket, packet_id, kind, code });
+        Ok(())
+    }
+
+    fn write_pubcomp(&self, packet_id: u16, code: ReasonCode, out: &mut Transmit) {
+        Acknowledgement { packet_id, code }.write(kind::PUBCOMP, self.version, &mut out.bytes);
         out.end_frame();
     }
 }

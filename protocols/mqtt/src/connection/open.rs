@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trivium_core::control::{Answer, Request, Response, Resumed, RetainedRest};
-use trivium_core::{Batch, Delivery, Event, Instant, Message, Refusal, SessionHandle, Transmit};
+use trivium_core::{
+    Batch, Confirm, Delivery, Event, Instant, Message, Refusal, SessionHandle, Transmit,
+};
 
 use super::End;
 use super::incoming::Incoming;
@@ -141,7 +143,7 @@ impl Open {
             }
             kind @ kind::PUBACK..=kind::PUBCOMP => {
                 let acknowledgement = Acknowledgement::decode(kind, body, self.version)?;
-                self.on_acknowledgement(kind, acknowledgement, batch, out);
+                self.on_acknowledgement(kind, acknowledgement, batch, out)?;
             }
             kind::SUBSCRIBE => {
                 let filters_max = self.filters_per_packet_max;
@@ -184,14 +186,15 @@ impl Open {
         acknowledgement: Acknowledgement,
         batch: &mut Batch<'_>,
         out: &mut Transmit,
-    ) {
+    ) -> Result<(), End> {
         let session = &mut self.entered.session;
         match kind {
             kind::PUBACK => self.outgoing.on_puback(acknowledgement, session, batch),
             kind::PUBREC => self.outgoing.on_pubrec(acknowledgement, session, batch, out),
-            kind::PUBREL => self.incoming.on_pubrel(acknowledgement, session, out),
+            kind::PUBREL => self.incoming.on_pubrel(acknowledgement, session, batch, out)?,
             _ => self.outgoing.on_pubcomp(acknowledgement, session, batch),
         }
+        Ok(())
     }
 
     /// The will is dropped on a normal goodbye only [MQTT-3.14.4-3].
@@ -226,13 +229,19 @@ impl Open {
             }
             Event::Delivery(delivery) => self.on_delivery(&delivery, batch, out),
             Event::Released { delivery, label, .. } => {
-                self.outgoing.on_released(delivery, label, out);
+                let session = &mut self.entered.session;
+                self.outgoing.on_released(delivery, label, session, batch, out);
             }
-            Event::Confirmed { through, .. } => self.incoming.on_confirmed(through, out),
+            Event::Confirmed { through, .. } => {
+                self.incoming.on_confirmed(through, out);
+                self.outgoing.on_confirmed(through, out);
+            }
             Event::Refused { ticket, because, .. } => {
                 if let Some(packet_id) = self.incoming.on_refused(ticket, because, out)? {
-                    self.entered.session.end_exactly_once(packet_id);
+                    let session = &mut self.entered.session;
+                    batch.release_once(session, packet_id, Confirm::Unwanted);
                 }
+                self.outgoing.on_confirmed(ticket, out);
             }
             Event::Cancelled { .. } => self.is_cancelled = true,
             Event::TakenOver => return Err(Refusal::TakenOver.into()),

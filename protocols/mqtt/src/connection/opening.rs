@@ -110,11 +110,16 @@ impl Opening {
     }
 
     fn open_session(&self, config: &Config) -> Request {
+        let is_kept = self.connect.settings.session_expiry > 0;
         Request::OpenSession {
             client_id: self.connect.client_id.clone(),
             clean_start: self.connect.clean_start,
             expiry_s: self.connect.settings.session_expiry,
             unsettled_max: config.unsettled_max.min(self.connect.settings.receive_maximum).max(1),
+            will: self.connect.will.as_ref().filter(|_| is_kept).and_then(|will| {
+                let target = will.target.recoded(config.coding).ok()?;
+                Some(Box::new(will.stored(&target)))
+            }),
         }
     }
 

@@ -4,9 +4,12 @@
 //! rejects it. Of a session that outlives its connection the core learns the identifier and how far
 //! QoS 2 is, so that a later connection goes on under the same one [MQTT-4.4.0-1].
 
+use std::collections::VecDeque;
+
 use trivium_core::address::Coding;
 use trivium_core::{
-    Batch, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Transmit,
+    Batch, Confirm, Delivery, DeliveryId, Lost, Message, Outcome, Protocol, Session, Ticket,
+    Transmit,
 };
 
 use super::slots::{Sent, Slots};
@@ -30,6 +33,18 @@ pub(super) struct Outgoing {
     /// See [`Config::unset_is_qos_0`].
     unset_is_qos_0: bool,
     slots: Slots,
+    /// Packets that must not leave before the log has what they say, at most two a slot.
+    waiting: VecDeque<(Ticket, Later)>,
+}
+
+/// A packet that waits.
+#[derive(Debug)]
+enum Later {
+    /// A PUBLISH of QoS 2: sent again after a crash under another packet identifier it would be
+    /// another message to its client.
+    Publish(Box<[u8]>),
+    /// The PUBREL for this packet identifier.
+    Release(u16),
 }
 
 impl Outgoing {
@@ -46,6 +61,7 @@ impl Outgoing {
             is_kept: connect.settings.session_expiry > 0,
             unset_is_qos_0: config.unset_is_qos_0,
             slots: Slots::new(unsettled_max, labels),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -96,13 +112,34 @@ impl Outgoing {
             coding: self.coding,
         };
         let mut lost = Lost::NONE;
+        let start = out.bytes.len();
         let is_sent = self.write(envelope, &delivery.message, out, &mut lost);
         batch.note_lost(&delivery.message, Protocol::Mqtt, lost);
         if !is_sent || qos == 0 {
             self.slots.give_back(packet_id);
             batch.settle(session, delivery.delivery, Outcome::Accepted);
         } else if self.is_kept && !is_queue {
-            batch.mark(session, delivery.delivery, packet_id, qos, false);
+            let confirm = if qos == 2 { Confirm::Wanted } else { Confirm::Unwanted };
+            let ticket = batch.mark(session, delivery.delivery, (packet_id, qos, false), confirm);
+            if let Some(ticket) = ticket {
+                let packet = out.take_frame(start);
+                self.waiting.push_back((ticket, Later::Publish(packet)));
+            }
+        }
+    }
+
+    /// The log has what everything up to this ticket says.
+    pub(super) fn on_confirmed(&mut self, through: Ticket, out: &mut Transmit) {
+        while let Some((_, later)) = self.waiting.pop_front_if(|(ticket, _)| *ticket <= through) {
+            match later {
+                Later::Publish(packet) => {
+                    out.bytes.extend_from_slice(&packet);
+                    out.end_frame();
+                }
+                Later::Release(packet_id) => {
+                    self.write_pubrel(packet_id, ReasonCode::SUCCESS, out);
+                }
+            }
         }
     }
 
@@ -156,10 +193,37 @@ impl Outgoing {
     }
 
     /// The client of a resumed session has a message: only PUBREL is owed.
-    pub(super) fn on_released(&mut self, delivery: DeliveryId, label: u16, out: &mut Transmit) {
+    pub(super) fn on_released(
+        &mut self,
+        delivery: DeliveryId,
+        label: u16,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) {
         let sent = Sent { delivery, qos: 2, is_released: true };
         if self.slots.take(label, sent).is_some() {
-            self.write_pubrel(label, ReasonCode::SUCCESS, out);
+            self.release(delivery, label, session, batch, out);
+        }
+    }
+
+    /// Writes PUBREL once a later connection would know that the client has the message.
+    fn release(
+        &mut self,
+        delivery: DeliveryId,
+        label: u16,
+        session: &mut Session,
+        batch: &mut Batch<'_>,
+        out: &mut Transmit,
+    ) {
+        let ticket = if self.is_kept {
+            batch.mark(session, delivery, (label, 2, true), Confirm::Wanted)
+        } else {
+            None
+        };
+        match ticket {
+            Some(ticket) => self.waiting.push_back((ticket, Later::Release(label))),
+            None => self.write_pubrel(label, ReasonCode::SUCCESS, out),
         }
     }
 
@@ -197,11 +261,13 @@ impl Outgoing {
             return self.settle(pubrec, session, batch);
         }
         let was_released = std::mem::replace(&mut sent.is_released, true);
-        let delivery = sent.delivery;
-        if self.is_kept && !was_released {
-            batch.mark(session, delivery, pubrec.packet_id, 2, true);
+        let (delivery, packet_id) = (sent.delivery, pubrec.packet_id);
+        let waits = |(_, later): &(Ticket, Later)| matches!(later, Later::Release(known) if *known == packet_id);
+        if !was_released {
+            self.release(delivery, packet_id, session, batch, out);
+        } else if !self.waiting.iter().any(waits) {
+            self.write_pubrel(packet_id, ReasonCode::SUCCESS, out);
         }
-        self.write_pubrel(pubrec.packet_id, ReasonCode::SUCCESS, out);
     }
 
     /// A QoS 2 message is done with.
