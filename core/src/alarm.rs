@@ -6,7 +6,7 @@
 //! refused and the acknowledgements behind them are read, since those are what frees memory.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 #[cfg(doc)]
@@ -53,6 +53,8 @@ impl std::fmt::Display for Alarms {
 #[derive(Debug, Default)]
 pub(crate) struct AlarmBell {
     bits: AtomicU8,
+    /// Why nothing can be kept any more.
+    failure: OnceLock<&'static str>,
     /// Guards who waits. A leaf.
     waiting: Mutex<Waiting>,
 }
@@ -106,6 +108,14 @@ impl Broker {
     pub fn alarms(&self) -> Alarms {
         self.bell.alarms()
     }
+
+    /// Says that nothing can be kept any more: publishes are refused for good, for this reason, and
+    /// connections are to end. The first one counts.
+    pub fn fail(&self, because: &'static str) {
+        // A second reason tells nobody more.
+        self.bell.failure.set(because).ok();
+        self.set_alarms(Alarms { disk: true, ..self.alarms() });
+    }
 }
 
 impl Batch<'_> {
@@ -135,8 +145,19 @@ impl Batch<'_> {
     /// What a publish hears during an alarm.
     pub(crate) fn check_alarms(&self) -> Result<(), Refusal> {
         if self.alarms.any() {
-            return Err(Refusal::Blocked { reason: self.alarms.to_string() });
+            return Err(Refusal::Blocked { reason: self.alarm_reason() });
         }
         Ok(())
+    }
+
+    /// What an alarm is called: what is short, or why nothing is kept any more.
+    pub fn alarm_reason(&self) -> String {
+        self.broker.bell.failure.get().map_or_else(|| self.alarms.to_string(), ToString::to_string)
+    }
+
+    /// Why connections are told to end: a failure, or that the broker is shut down.
+    #[must_use]
+    pub fn farewell(&self) -> &'static str {
+        self.broker.bell.failure.get().copied().unwrap_or("shutdown")
     }
 }

@@ -23,9 +23,10 @@ use crate::clock::SLOT;
 use crate::config::{self, Config, Door, PlacedPolicy};
 use crate::control::Control;
 use crate::drive::{Caller, Carrier, Drive, Stream};
+use crate::fault::Fault;
 use crate::listen::tcp::{self, BindError, Bound};
 use crate::shared::Shared;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Opening, Storage, StorageError};
 use crate::telemetry::{Counters, Telemetry};
 use crate::{descriptors, http};
 
@@ -73,7 +74,8 @@ impl Gateway {
             doors.push(tcp::open(door, config.listeners.of(door))?);
         }
         clamp_connections(&mut config);
-        let (broker, storage) = open_broker(&config).await?;
+        let fault = Fault::default();
+        let (broker, storage) = open_broker(&config, fault.clone()).await?;
         config.vhosts.iter().for_each(|vhost| broker.add_vhost(vhost));
         for PlacedPolicy { vhost, kind, policy } in &config.policies {
             let set = broker.set_policy(vhost, *kind, policy.clone());
@@ -87,6 +89,7 @@ impl Gateway {
             (config.amqp.clone(), config.mqtt, config.stomp, config.mapping),
             control,
             counters.clone(),
+            fault,
         );
         let telemetry = Arc::new(Telemetry::new(broker, counters));
 
@@ -96,6 +99,7 @@ impl Gateway {
             storage: storage.clone(),
             background: vec![
                 tokio::spawn(keep_time(shared.clone())),
+                tokio::spawn(end_after_fault(shared.clone())),
                 tokio::spawn(keep_publishing(telemetry.clone(), shared.clone(), storage)),
             ],
         };
@@ -191,6 +195,12 @@ impl Running {
         &self.shared.broker
     }
 
+    /// Returns once the gateway cannot go on, because its disk failed: nothing is confirmed any more,
+    /// every client is being told so, and the process should end.
+    pub async fn fault(&self) {
+        self.shared.fault.raised().await;
+    }
+
     /// Begins the drain without waiting for its end: no new connections, `/health/ready` says 503,
     /// a goodbye to every client.
     pub fn begin_shutdown(&self) {
@@ -224,6 +234,13 @@ impl Drop for Running {
         self.begin_shutdown();
         self.background.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Refuses what comes and sends everybody away once nothing can be kept any more.
+async fn end_after_fault(shared: Arc<Shared>) {
+    shared.fault.raised().await;
+    shared.broker.fail("the disk failed");
+    shared.begin_drain();
 }
 
 /// Moves the clock, wakes who waits for it, and lets the core do what time does.
@@ -271,7 +288,10 @@ fn clamp_connections(config: &mut Config) {
 }
 
 /// The broker, and what keeps it.
-async fn open_broker(config: &Config) -> Result<(Arc<Broker>, Option<Arc<Storage>>), StartError> {
+async fn open_broker(
+    config: &Config,
+    fault: Fault,
+) -> Result<(Arc<Broker>, Option<Arc<Storage>>), StartError> {
     let (seed, started_at) = (seed(), unix_ms());
     let away_messages_max = config.mqtt.away_messages_max.into();
     let limits = trivium_core::Limits { away_messages_max, ..config.limits.core };
@@ -280,10 +300,11 @@ async fn open_broker(config: &Config) -> Result<(Arc<Broker>, Option<Arc<Storage
             warn!("everything is kept in memory only; a restart loses it");
             (Broker::ephemeral(limits, seed), None)
         }
-        config::Storage::Directory(directory) => {
+        config::Storage::Directory(directory, keeping) => {
             let accept_loss = config.accept_loss;
             let opening = tokio::task::spawn_blocking(move || {
-                Storage::open(&directory, accept_loss, limits, (seed, started_at))
+                let how = Opening { keeping, accept_loss, fault };
+                Storage::open(&directory, how, limits, (seed, started_at))
             });
             let opened = opening.await.unwrap_or_else(|panic| {
                 std::panic::resume_unwind(panic.into_panic());

@@ -37,6 +37,7 @@ pub mod config;
 mod control;
 mod descriptors;
 mod drive;
+mod fault;
 mod gateway;
 mod http;
 mod listen;

@@ -10,6 +10,7 @@ use trivium_core::{Adapter, Broker, Instant, Protocol};
 use crate::clock::Clock;
 use crate::config::{Amqp, Door, HEADERS_BYTES_MAX, Limits, Mapping, Mqtt, Stomp};
 use crate::control::Control;
+use crate::fault::Fault;
 use crate::telemetry::Counters;
 
 /// See the module. One `Arc` of it is all that a connection holds of its gateway.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) drain: CancellationToken,
     /// Every connection's task; the drain waits for them.
     pub(crate) tasks: TaskTracker,
+    /// What ended the gateway, if something did.
+    pub(crate) fault: Fault,
     is_draining: AtomicBool,
 }
 
@@ -44,6 +47,7 @@ impl Shared {
         habits: (Amqp, Mqtt, Stomp, Mapping),
         control: Control,
         counters: Arc<Counters>,
+        fault: Fault,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
@@ -56,6 +60,7 @@ impl Shared {
             control,
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            fault,
             is_draining: AtomicBool::new(false),
         })
     }

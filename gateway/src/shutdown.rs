@@ -4,6 +4,7 @@
 //! and are cut after `limits.shutdown_timeout_ms`. A second signal stops at once.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -34,13 +35,34 @@ impl Signals {
     }
 }
 
-/// Runs until the first signal, drains, and returns when all is done or a second signal came.
-pub(crate) async fn run(running: Running, mut signals: Signals) {
-    let signal = signals.next().await;
+/// From a fault to the end of the process: time for clients to hear of it, and for whoever asks for
+/// the health of the broker to be told why.
+const FAULT_SHOWN: Duration = Duration::from_secs(3);
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was told to.
+    Asked,
+    /// It could not go on.
+    Fault,
+}
+
+/// Runs until the first signal, drains, and returns when all is done or a second signal came. After a
+/// fault it returns by itself.
+pub(crate) async fn run(running: Running, mut signals: Signals) -> End {
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        () = running.fault() => {
+            tokio::time::sleep(FAULT_SHOWN).await;
+            return End::Fault;
+        }
+    };
     running.begin_shutdown();
     info!(signal, "shutting down");
     tokio::select! {
         has_ended = running.shutdown() => info!(drained = has_ended, "stopped"),
         signal = signals.next() => warn!(signal, "stopped at once by a second signal"),
     }
+    End::Asked
 }

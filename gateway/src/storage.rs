@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use trivium_core::log::Codecs;
 use trivium_core::{Alarms, Broker, Limits};
 use trivium_store::disk::{DirectoryLock, Disk, RealDisk};
-use trivium_store::{DiskCatalogue, DiskLog, Failure, OpenError, Options};
+use trivium_store::{DiskCatalogue, DiskLog, Failure, OpenError, Opened, Progress};
+
+use crate::config::Keeping;
+use crate::fault::Fault;
 
 /// What `DIR/format` says of this version.
 const FORMAT: &str = "trivium 1\n";
@@ -43,11 +46,24 @@ pub enum StorageError {
     Catalogue(String, Failure),
 }
 
+/// How a data directory is opened.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// How it is kept.
+    pub(crate) keeping: Keeping,
+    /// What cannot be read is passed over.
+    pub(crate) accept_loss: bool,
+    /// Who hears of a disk that failed.
+    pub(crate) fault: Fault,
+}
+
 /// What keeps the messages of a broker; closed by [`Storage::close`].
 #[derive(Debug)]
 pub(crate) struct Storage {
     log: Arc<DiskLog>,
     catalogue: Arc<DiskCatalogue>,
+    root: RealDisk,
+    free_bytes_min: u64,
     _lock: DirectoryLock,
 }
 
@@ -56,7 +72,7 @@ impl Storage {
     /// the Unix time of the gateway's start, in milliseconds.
     pub(crate) fn open(
         directory: &Path,
-        accept_loss: bool,
+        Opening { keeping, accept_loss, fault }: Opening,
         limits: Limits,
         (seed, started_at): (u64, u64),
     ) -> Result<(Arc<Broker>, Self), StorageError> {
@@ -71,23 +87,13 @@ impl Storage {
         info!(data = %directory.display(), "reading the data directory");
         let disk = RealDisk::open(&directory.join("log")).map_err(io_error)?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
-        let (log, opened) =
-            DiskLog::open(&disk, Options::default(), codecs(started_at), accept_loss).map_err(
-                |error| match error {
-                    OpenError::Damaged { .. } => {
-                        StorageError::Damaged(directory.display().to_string(), error)
-                    }
-                    _ => StorageError::Log(directory.display().to_string(), error),
-                },
-            )?;
-        for (file, offset) in &opened.damaged {
-            warn!(file, offset, "damaged; what could not be read is passed over");
-        }
-        if opened.lost > 0 {
-            warn!(messages = opened.lost, "messages are lost with damaged files");
-        }
+        let mut watch = report_progress(begun);
+        let opened =
+            DiskLog::open_watched(&disk, keeping.log, codecs(started_at), accept_loss, &mut watch);
+        let (log, opened) = opened.map_err(|error| refusal(directory, error))?;
+        report_damage(&opened);
         let path = directory.join("catalogue.redb");
-        let (catalogue, stored) = DiskCatalogue::open(&path, end)
+        let (catalogue, stored) = DiskCatalogue::open(&path, ending(&fault))
             .map_err(|failure| StorageError::Catalogue(directory.display().to_string(), failure))?;
         root.sync_directory().map_err(io_error)?;
         let (broker, restored) = Broker::restore(
@@ -96,7 +102,7 @@ impl Storage {
             limits,
             (codecs(started_at), seed),
         );
-        log.start(end);
+        log.start(ending(&fault));
         if restored.passed_over > 0 {
             let count = restored.passed_over;
             warn!(count, "exchanges or bindings that this version cannot make are passed over");
@@ -111,15 +117,23 @@ impl Storage {
             took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "recovered"
         );
-        Ok((broker, Self { log, catalogue, _lock: lock }))
+        let free_bytes_min = keeping.free_bytes_min;
+        Ok((broker, Self { log, catalogue, root, free_bytes_min, _lock: lock }))
     }
 
-    /// Tells the broker whether the disk is full.
+    /// Tells the broker whether the disk is full, or nearly.
     pub(crate) fn watch(&self, broker: &Broker) {
-        let (alarms, disk) = (broker.alarms(), self.log.is_full());
+        // A file system that does not say counts as one with space: the log knows when it has none.
+        let free_bytes = self.root.free_bytes().unwrap_or(u64::MAX);
+        let is_low = free_bytes < self.free_bytes_min;
+        let (alarms, disk) = (broker.alarms(), is_low || self.log.is_full());
         if alarms.disk != disk {
             if disk {
-                warn!("the disk is full: persistent messages are refused until there is space");
+                warn!(
+                    free_bytes,
+                    free_bytes_min = self.free_bytes_min,
+                    "the disk is full: publishers are held off until there is space"
+                );
             } else {
                 info!("the disk has space again");
             }
@@ -163,10 +177,40 @@ fn check_format(directory: &Path, root: &RealDisk) -> Result<(), StorageError> {
 
 /// The disk failed: what it holds is unknown, and nothing can be confirmed any more. The next start
 /// finds out.
-#[expect(clippy::needless_pass_by_value, reason = "a callback owns what it hears")]
-fn end(failure: Failure) {
-    error!(%failure, "the disk failed; ending at once");
-    // What is logged gets a moment to be written.
-    std::thread::sleep(Duration::from_millis(100));
-    std::process::exit(1);
+fn ending(fault: &Fault) -> impl FnOnce(Failure) + Send + 'static {
+    let fault = fault.clone();
+    move |failure| fault.raise(failure.to_string())
+}
+
+/// A start that takes long says every so often how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+fn report_progress(begun: Instant) -> impl FnMut(Progress) {
+    let mut last = begun;
+    move |progress| {
+        if last.elapsed() >= PROGRESS_EVERY {
+            last = Instant::now();
+            let Progress { files, files_read, bytes } = progress;
+            let seconds = begun.elapsed().as_secs();
+            info!(files_read, files, bytes, seconds, "still reading the data directory");
+        }
+    }
+}
+
+fn report_damage(opened: &Opened) {
+    for (file, offset) in &opened.damaged {
+        warn!(file, offset, "damaged; what could not be read is passed over, a copy is beside it");
+    }
+    if opened.lost > 0 {
+        warn!(messages = opened.lost, "at most so many messages are lost with damaged files");
+    }
+}
+
+fn refusal(directory: &Path, error: OpenError) -> StorageError {
+    match error {
+        OpenError::Damaged { .. } => {
+            StorageError::Damaged(directory.join("log").display().to_string(), error)
+        }
+        _ => StorageError::Log(directory.display().to_string(), error),
+    }
 }

@@ -1,6 +1,7 @@
 //! What survives the process: killed under load, and stopped in order.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 use crate::program::{FREE_PORTS, Program};
 
 /// A folder that goes with the test.
-struct Folder(std::path::PathBuf);
+pub(crate) struct Folder(std::path::PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("trivium-{}-{count}", std::process::id()));
@@ -27,11 +28,24 @@ impl Folder {
         Self(path)
     }
 
-    fn start(&self) -> Program {
-        let data = format!("--data={}", self.0.display());
-        let mut arguments: Vec<&str> = FREE_PORTS.to_vec();
-        arguments.push(&data);
-        Program::start(&arguments, &[])
+    pub(crate) fn start(&self) -> Program {
+        self.start_with(&[], &[])
+    }
+
+    /// With more arguments, and with settings as variables of the environment.
+    pub(crate) fn start_with(&self, more: &[&str], variables: &[(&str, &str)]) -> Program {
+        let data = self.argument();
+        Program::start(&[FREE_PORTS, &[&data], more].concat(), variables)
+    }
+
+    /// What tells a broker to use it.
+    pub(crate) fn argument(&self) -> String {
+        format!("--data={}", self.0.display())
+    }
+
+    /// The data directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -42,14 +56,14 @@ impl Drop for Folder {
     }
 }
 
-async fn connect(program: &mut Program) -> Channel {
+pub(crate) async fn connect(program: &mut Program) -> Channel {
     let uri = format!("amqp://guest:guest@{}/%2f", program.address("amqp"));
     let connection = Connection::connect(&uri, ConnectionProperties::default());
     let connection = connection.await.expect("guest may log in");
     connection.create_channel().await.expect("a channel opens")
 }
 
-async fn declare(channel: &Channel) {
+pub(crate) async fn declare(channel: &Channel) {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let none = FieldTable::default();
     let exchange =
@@ -95,8 +109,18 @@ async fn publish_until_the_end(channel: Channel, first: u32) -> BTreeSet<u32> {
     confirmed
 }
 
+/// Publishes one number, and returns whether it was confirmed.
+pub(crate) async fn publish(channel: &Channel, number: u32) -> bool {
+    let (options, body) = (BasicPublishOptions::default(), number.to_string());
+    let persistent = BasicProperties::default().with_delivery_mode(2);
+    let (exchange, key) = ("orders".into(), "order.new".into());
+    let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent).await;
+    let Ok(confirm) = sent else { return false };
+    confirm.await.is_ok_and(|confirmation| confirmation.is_ack())
+}
+
 /// Takes and acknowledges everything in the queue; numbers with whether they were redelivered.
-async fn drain(channel: &Channel) -> Vec<(u32, bool)> {
+pub(crate) async fn drain(channel: &Channel) -> Vec<(u32, bool)> {
     let mut taken = Vec::new();
     loop {
         let got = channel.basic_get("kept".into(), BasicGetOptions::default()).await;
@@ -146,12 +170,7 @@ async fn after_an_orderly_stop_the_flags_are_exact() {
     declare(&channel).await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are on");
     for number in 0..4 {
-        let (options, body) = (BasicPublishOptions::default(), number.to_string());
-        let persistent = BasicProperties::default().with_delivery_mode(2);
-        let (exchange, key) = ("orders".into(), "order.new".into());
-        let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent);
-        let confirm = sent.await.expect("it is sent").await.expect("the broker confirms");
-        assert!(confirm.is_ack());
+        assert!(publish(&channel, number).await);
     }
     let options = BasicQosOptions::default();
     channel.basic_qos(10, options).await.expect("prefetch is set");

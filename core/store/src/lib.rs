@@ -12,4 +12,4 @@ mod fields;
 pub mod log;
 
 pub use catalogue::DiskCatalogue;
-pub use log::{DiskLog, Failure, OpenError, Opened, Options, Step, SyncMode};
+pub use log::{DiskLog, Failure, OpenError, Opened, Options, Progress, Step, SyncMode};

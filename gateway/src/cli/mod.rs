@@ -14,7 +14,7 @@ use clap::error::ErrorKind;
 use tokio::runtime::Builder;
 
 use crate::config::{Bind, Config, ConfigError, Door, RawConfig, unknown_variables};
-use crate::shutdown::{Signals, run};
+use crate::shutdown::{End, Signals, run};
 use crate::telemetry::logging;
 use crate::{Gateway, StartError};
 
@@ -145,12 +145,14 @@ fn serve(config: Config) -> ExitCode {
             Err(error) => return fail(FAILED, &format_args!("cannot listen to signals: {error}")),
         };
         match Gateway::start(config).await {
-            Ok(running) => run(running, signals).await,
+            Ok(running) => match run(running, signals).await {
+                End::Asked => ExitCode::SUCCESS,
+                End::Fault => FAILED.into(),
+            },
             Err(error @ (StartError::Bind(_) | StartError::Storage(_))) => {
-                return fail(MISCONFIGURED, &error);
+                fail(MISCONFIGURED, &error)
             }
         }
-        ExitCode::SUCCESS
     });
     // Whoever is still there has had the time the configuration gives.
     runtime.shutdown_background();

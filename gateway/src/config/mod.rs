@@ -8,8 +8,8 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `listeners`, `limits`, `http`, `amqp`, `mqtt`, `stomp`, `mapping`, `log`, `users` (with `vhosts` and the
-//! default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
+//! One file a section: `storage`, `listeners`, `limits`, `http`, `amqp`, `mqtt`, `stomp`, `mapping`, `log`, `users` (with
+//! `vhosts` and the default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
 mod amqp;
@@ -23,6 +23,7 @@ mod mqtt;
 mod policies;
 mod print;
 mod stomp;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -42,6 +43,7 @@ pub use mapping::{Dialect, Mapping, RawMapping};
 pub use mqtt::Mqtt;
 pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;
+pub use storage::{Keeping, RawStorage, Storage};
 pub use users::{RawUser, RawVhost, User, Users};
 
 /// A configuration as written: file, environment and flags laid over the defaults.
@@ -57,6 +59,8 @@ pub struct RawConfig {
     pub default_user: String,
     /// That user's password.
     pub default_pass: String,
+    /// `[storage]`.
+    pub storage: RawStorage,
     /// `[listeners]`.
     pub listeners: RawListeners,
     /// `[limits]`.
@@ -81,15 +85,6 @@ pub struct RawConfig {
     pub policies: Vec<RawPolicy>,
     /// `[[operator_policies]]`.
     pub operator_policies: Vec<RawPolicy>,
-}
-
-/// Where messages are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// In memory only, because nothing was said or `ephemeral` was.
-    Ephemeral,
-    /// In this directory.
-    Directory(PathBuf),
 }
 
 /// A configuration that a gateway can run with.
@@ -217,16 +212,19 @@ impl TryFrom<RawConfig> for Config {
             let rule = "excludes ephemeral = true";
             return Err(Invalid::new("data", format_args!("{:?}", raw.data), rule).into());
         }
+        let keeping = Keeping::try_from(raw.storage)?;
+        let mut limits = Limits::try_from(raw.limits)?;
+        keeping.bound(&mut limits)?;
         let storage = match raw.data {
             data if data.is_empty() => Storage::Ephemeral,
-            data => Storage::Directory(data.into()),
+            data => Storage::Directory(data.into(), keeping),
         };
         let vhosts = users::check_vhosts(raw.vhosts)?;
         let policies = policies::check(raw.policies, raw.operator_policies, &vhosts)?;
         let users = Users::check(raw.default_user, raw.default_pass, raw.users, &vhosts)?;
         Ok(Self {
             listeners: raw.listeners.try_into()?,
-            limits: raw.limits.try_into()?,
+            limits,
             http: raw.http.try_into()?,
             amqp: raw.amqp.check()?,
             mqtt: raw.mqtt,

@@ -87,11 +87,35 @@ fn wrong_lines_are_named_in_one_line() {
         ),
         ("nonsense", "t.toml, line 1: nonsense: "),
     ];
+    check_lines(&table);
+}
+
+fn check_lines(table: &[(&str, &str)]) {
     for (toml, line) in table {
         let error = check(toml).expect_err(toml);
         assert!(error.starts_with(line), "{toml:?} says {error:?}, not {line:?}");
         assert!(!error.contains('\n'), "{error:?}");
     }
+}
+
+#[test]
+fn wrong_storage_is_named() {
+    check_lines(&[
+        ("[storage]\nsync = \"never\"", "storage.sync = \"never\": must be group or os"),
+        (
+            "[storage]\nsync_interval_ms = 0",
+            "storage.sync_interval_ms = 0: must be 1 to 60000 milliseconds",
+        ),
+        ("[storage]\nsegment_bytes = 4096", "storage.segment_bytes = 4096: must be 65536 to"),
+        (
+            "[storage]\nfree_bytes_min = -1",
+            "t.toml, line 2: free_bytes_min = -1: invalid value: integer `-1`",
+        ),
+        (
+            "[storage]\nsegment_bytes = 33554432",
+            "storage.segment_bytes = 33554432: must be at least 33685504, for two of limits",
+        ),
+    ]);
 }
 
 #[test]
@@ -136,6 +160,8 @@ fn every_key_is_a_variable() {
         ("TRIVIUM_DEFAULT_USER", "boss"),
         ("TRIVIUM_DEFAULT_PASS", "007"),
         ("TRIVIUM_EPHEMERAL", "true"),
+        ("TRIVIUM_STORAGE_SYNC", "os"),
+        ("TRIVIUM_STORAGE_FREE_BYTES_MIN", "0"),
     ])
     .unwrap();
     assert_eq!(raw.listeners.amqp, "127.0.0.1:5673");
@@ -144,6 +170,7 @@ fn every_key_is_a_variable() {
     assert_eq!((raw.log.filter.as_str(), raw.log.format.as_str()), ("debug", "json"));
     assert_eq!((raw.default_user.as_str(), raw.default_pass.as_str()), ("boss", "007"));
     assert!(raw.ephemeral);
+    assert_eq!((raw.storage.sync.as_str(), raw.storage.free_bytes_min), ("os", 0));
 }
 
 #[test]

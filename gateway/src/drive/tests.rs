@@ -15,6 +15,7 @@ use super::transport::Io;
 use super::*;
 use crate::config::{Config, RawConfig};
 use crate::control::Control;
+use crate::fault::Fault;
 use crate::telemetry::Counters;
 
 impl Io for DuplexStream {}
@@ -149,6 +150,7 @@ fn shared() -> Arc<Shared> {
         (config.amqp, config.mqtt, config.stomp, config.mapping),
         control,
         counters,
+        Fault::default(),
     );
     let clock = Arc::downgrade(&shared);
     tokio::spawn(async move {

@@ -3,8 +3,8 @@
 //! | path | what |
 //! |---|---|
 //! | `/` | the page: send, and see what clients of every protocol send |
-//! | `/health/live` | 200 while the process runs |
-//! | `/health/ready` | 200 while it takes connections, 503 while it drains |
+//! | `/health/live` | 200 while the process runs, 503 and why once its disk failed |
+//! | `/health/ready` | 200 while it takes connections, 503 while it drains or once its disk failed |
 //! | `/metrics` | Prometheus' text format |
 //! | `/ws` | WebSocket, protocol by `Sec-WebSocket-Protocol`, else by the first bytes |
 //! | `/stomp`, `/mqtt` | WebSocket, of that protocol |

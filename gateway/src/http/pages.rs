@@ -9,18 +9,27 @@ use axum::response::IntoResponse;
 use super::App;
 use crate::telemetry::Telemetry;
 
-/// `/health/live`: the process runs.
-pub(super) async fn live() -> &'static str {
-    "live\n"
+/// `/health/live`: the process runs, and has no reason to end.
+pub(super) async fn live(State(app): State<App>) -> (StatusCode, String) {
+    match app.shared.fault.why() {
+        Some(why) => failed(why),
+        None => (StatusCode::OK, "live\n".to_owned()),
+    }
 }
 
 /// `/health/ready`: connections are taken.
-pub(super) async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
-    if app.shared.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+pub(super) async fn ready(State(app): State<App>) -> (StatusCode, String) {
+    match app.shared.fault.why() {
+        Some(why) => failed(why),
+        None if app.shared.is_draining() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
+        None => (StatusCode::OK, "ready\n".to_owned()),
     }
+}
+
+fn failed(why: &str) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {why}\n"))
 }
 
 /// `/metrics`

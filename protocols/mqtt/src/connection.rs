@@ -289,7 +289,7 @@ impl Adapter for Connection {
 
     fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
         if !self.is_closed() {
-            let refusal = Refusal::Closing { reason: "shutdown".to_owned() };
+            let refusal = Refusal::Closing { reason: batch.farewell().to_owned() };
             self.close(&refusal.into(), batch);
         }
     }

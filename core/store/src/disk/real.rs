@@ -32,6 +32,12 @@ impl RealDisk {
         Ok(Self { path: path.to_owned(), directory: File::open(path)? })
     }
 
+    /// Bytes of its file system that this process may still take.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let space = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -128,8 +134,10 @@ impl DiskFile for RealFile {
         self.0.set_len(bytes)
     }
 
+    /// Left out of a build that exists to fail the proof of it (`tests/process/proof`), and of no
+    /// other.
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        if cfg!(trivium_without_sync) { Ok(()) } else { self.0.sync_data() }
     }
 }
 

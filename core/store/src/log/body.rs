@@ -83,6 +83,10 @@ impl<'a> Publish<'a> {
             if record.flags & FLAG_RECEIVED == 0 { None } else { Some(received(&mut fields)?) };
         let (first, count) = (record.position, record.count);
         first.checked_add(u64::from(count)).filter(|_| first > 0)?;
+        // Each message takes a byte at least.
+        if u64::from(count) > fields.0.len() as u64 {
+            return None;
+        }
         Some(Self { targets, first, count, published_at, received, messages: fields })
     }
 

@@ -143,7 +143,7 @@ impl Live {
                 }
             }
             Kind::Checkpoint => {
-                self.checkpoint(record.position, CheckpointPart::parse(record.body)?);
+                self.checkpoint(record.position, CheckpointPart::parse(record.body)?)?;
             }
             Kind::Commit | Kind::Seal | Kind::Closed | Kind::Filler => {}
         }
@@ -235,12 +235,14 @@ impl Live {
     }
 
     /// Only when read back: the state that a checkpoint writes is the state there is.
-    fn checkpoint(&mut self, floor: u64, part: CheckpointPart) {
+    fn checkpoint(&mut self, floor: u64, part: CheckpointPart) -> Option<()> {
         match part {
             CheckpointPart::Begin => {
                 let silent = self.queues.keys().copied().collect();
                 self.unfinished = Some(Unfinished { floor, silent });
             }
+            // Nothing beyond the last position given out can be live.
+            CheckpointPart::Queue { high, .. } if high > floor => return None,
             CheckpointPart::Queue { queue, low, high, live, attempts } => {
                 if let Some(unfinished) = &mut self.unfinished {
                     unfinished.silent.remove(&queue);
@@ -260,7 +262,9 @@ impl Live {
                 holdings.received.extend(received);
             }
             CheckpointPart::End => {
-                let Some(Unfinished { floor, silent }) = self.unfinished.take() else { return };
+                let Some(Unfinished { floor, silent }) = self.unfinished.take() else {
+                    return Some(());
+                };
                 for queue in silent {
                     if let Some(holdings) = self.queues.get_mut(&queue) {
                         holdings.positions.remove_range(..=floor);
@@ -270,6 +274,7 @@ impl Live {
                 self.queues.retain(|_, holdings| !holdings.is_empty());
             }
         }
+        Some(())
     }
 
     /// Whether a queue of `queues` holds `position`.
@@ -326,14 +331,14 @@ impl Live {
         is_something.then_some(CheckpointPart::Session { queue, marks, received })
     }
 
-    /// Keeps only what `present` has: the rest was lost with a damaged file. Returns how many
-    /// messages that were, counted once a queue.
-    pub(crate) fn keep_only(&mut self, present: &RoaringTreemap) -> u64 {
-        let mut lost = 0;
+    /// Keeps only what `present` has: the rest was lost with a damaged file. Returns what that was.
+    pub(crate) fn keep_only(&mut self, present: &RoaringTreemap) -> RoaringTreemap {
+        let mut lost = RoaringTreemap::new();
         for holdings in self.queues.values_mut() {
-            let before = holdings.positions.len();
+            lost |= &holdings.positions - present;
             holdings.positions &= present;
-            lost += before - holdings.positions.len();
+            let positions = &holdings.positions;
+            holdings.attempts.retain(|position, _| positions.contains(*position));
             holdings.marks.retain(|position, _| present.contains(*position));
         }
         self.queues.retain(|_, holdings| !holdings.is_empty());

@@ -131,12 +131,24 @@ pub enum OpenError {
         why: String,
     },
     /// What was durable once is not readable.
-    #[error("{file} is damaged at offset {offset}; messages may be lost with it")]
+    #[error(
+        "{file} is damaged at offset {offset}; messages may be lost with it; {copy} is a copy of it"
+    )]
     Damaged {
         /// The file, in the log's directory.
         file: String,
         /// Where in it.
         offset: u64,
+        /// The copy that was made of it, in the same directory.
+        copy: String,
+    },
+    /// A segment was written by another version of the broker.
+    #[error("{file} has format {format} of the log; this version knows format 1")]
+    Format {
+        /// The file, in the log's directory.
+        file: String,
+        /// Its format.
+        format: u8,
     },
     /// There is no space for the first segment.
     #[error("{0}")]
@@ -156,8 +168,20 @@ pub struct Opened {
     pub recovered: Recovered,
     /// Damaged places that were passed over, by file and offset.
     pub damaged: Vec<(String, u64)>,
-    /// Messages lost there, counted once a queue.
+    /// Messages lost there at most: as many as what is around the damage tells, some of which may have
+    /// been settled.
     pub lost: u64,
+}
+
+/// How far a start has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files to be read.
+    pub files: usize,
+    /// Those that were.
+    pub files_read: usize,
+    /// Bytes in them.
+    pub bytes: u64,
 }
 
 /// Called once, from a thread of the log, when the disk failed.
@@ -194,14 +218,29 @@ impl DiskLog {
         codecs: Codecs,
         accept_loss: bool,
     ) -> Result<(Arc<Self>, Opened), OpenError> {
-        let found = recovery::recover(&**disk, codecs, accept_loss)?;
+        Self::open_watched(disk, options, codecs, accept_loss, &mut |_| {})
+    }
+
+    /// As [`DiskLog::open`]; `watch` hears how far it is, file by file.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskLog::open`].
+    pub fn open_watched(
+        disk: &Arc<dyn Disk>,
+        options: Options,
+        codecs: Codecs,
+        accept_loss: bool,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<(Arc<Self>, Opened), OpenError> {
+        let found = recovery::recover(&**disk, codecs, accept_loss, watch)?;
         let recovered = Recovered {
             queues: found.live.recovered(),
             special: found.special,
             sizes: found.sizes.into_vec(),
             is_clean: found.is_clean,
         };
-        let opened = Opened { recovered, damaged: found.damaged, lost: found.lost };
+        let opened = Opened { recovered, damaged: found.damaged, lost: found.missing.len() };
         let shared = Arc::new(Shared::new(found.segments, found.live.last, codecs));
         let numbers = (found.number + 1, found.epoch + 1);
         let reclaim = Reclaim::new(found.covered);

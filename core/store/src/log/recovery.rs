@@ -14,10 +14,10 @@ use super::body::{Publish, parts};
 use super::commit::SEAL_BYTES;
 use super::live::Live;
 use super::record::{self, Kind, Record};
-use super::segment::{FileName, Generation, SegmentHeader};
+use super::segment::{self, FileName, Generation, SegmentHeader};
 use super::sizes::{SizesFound, sizes};
 use super::table::{Segment, Segments};
-use super::{OpenError, scan};
+use super::{OpenError, Progress, scan};
 use crate::disk::{Disk, DiskFile, read_all};
 
 /// What was found.
@@ -32,14 +32,16 @@ pub(crate) struct Found {
     pub(crate) number: u64,
     pub(crate) epoch: u64,
     pub(crate) is_clean: bool,
-    /// Damaged places that were passed over, and messages lost with them, once a queue.
+    /// Damaged places that were passed over.
     pub(crate) damaged: Vec<(String, u64)>,
-    pub(crate) lost: u64,
+    /// Positions lost with them, as far as what is around them tells. Some may have been settled.
+    pub(crate) missing: RoaringTreemap,
     /// Messages that have a priority or expire.
     pub(crate) special: Vec<Special>,
     /// How large messages are, and since when they are there.
     pub(crate) sizes: SizesFound,
     codecs: Option<Codecs>,
+    accept_loss: bool,
     /// Positions that were read.
     present: RoaringTreemap,
     /// Where the checkpoint that is being read was begun.
@@ -55,14 +57,16 @@ struct Source {
     is_last: bool,
 }
 
-/// Reads the log in `disk`. With `accept_loss` damaged places are passed over.
+/// Reads the log in `disk`. With `accept_loss` damaged places are passed over. `watch` hears of every
+/// file that was read.
 pub(crate) fn recover(
     disk: &dyn Disk,
     codecs: Codecs,
     accept_loss: bool,
+    watch: &mut dyn FnMut(Progress),
 ) -> Result<Found, OpenError> {
     let (mut fresh, mut old) = (BTreeMap::new(), BTreeMap::new());
-    let mut found = Found { codecs: Some(codecs), ..Found::default() };
+    let mut found = Found { codecs: Some(codecs), accept_loss, ..Found::default() };
     let names =
         disk.list().map_err(|error| OpenError::io("list", "the log's directory", &error))?;
     for name in names {
@@ -81,19 +85,24 @@ pub(crate) fn recover(
             None => {}
         }
     }
+    let mut progress = Progress { files: fresh.len() + old.len(), ..Progress::default() };
+    let mut read = |file_bytes| {
+        progress.files_read += 1;
+        progress.bytes += file_bytes;
+        watch(progress);
+    };
     for (number, name) in &old {
-        found.read(disk, name, *number, (Generation::Old, false), accept_loss)?;
+        read(found.read(disk, name, *number, (Generation::Old, false))?);
     }
     let last = fresh.keys().next_back().copied();
     for (number, name) in &fresh {
         found.live.sets = super::live::TargetSets::default();
         let role = (Generation::Fresh, Some(*number) == last);
-        found.read(disk, name, *number, role, accept_loss)?;
+        read(found.read(disk, name, *number, role)?);
     }
     found.live.sets = super::live::TargetSets::default();
-    if !found.damaged.is_empty() {
-        found.lost = found.live.keep_only(&found.present);
-    }
+    // What a checkpoint says is live has been read, unless it was lost now or at an earlier start.
+    found.missing |= found.live.keep_only(&found.present);
     found.special.sort_by_key(|special| special.position);
     found.special.dedup_by_key(|special| special.position);
     found.live.count(&mut found.segments);
@@ -101,31 +110,41 @@ pub(crate) fn recover(
 }
 
 impl Found {
+    /// Reads one file, and returns how many bytes it has.
     fn read(
         &mut self,
         disk: &dyn Disk,
         name: &str,
         number: u64,
         (generation, is_last): (Generation, bool),
-        accept_loss: bool,
-    ) -> Result<(), OpenError> {
+    ) -> Result<u64, OpenError> {
         self.number = self.number.max(number);
         let failed = |error| OpenError::io("read", name, &error);
         let file = disk.open(name).map_err(failed)?;
         let bytes = read_all(&*file).map_err(failed)?;
+        let file_bytes = bytes.len() as u64;
+        if let Some(format) = segment::other_format(&bytes) {
+            return Err(OpenError::Format { file: name.to_owned(), format });
+        }
         let header = SegmentHeader::parse(&bytes)
             .filter(|header| header.id.number == number && header.generation == generation);
         let Some(header) = header else {
-            return self.damage(name, 0, accept_loss);
+            self.damage(disk, name, (0, &bytes))?;
+            // Nothing in it can be read: the copy is all that is kept.
+            let failed = |error| OpenError::io("remove", name, &error);
+            disk.remove(name).and_then(|()| disk.sync_directory()).map_err(failed)?;
+            return Ok(file_bytes);
         };
         self.epoch = self.epoch.max(header.id.epoch);
+        if generation == Generation::Fresh {
+            self.reach(header.first);
+        }
         self.live.last = self.live.last.max(header.first - 1);
         self.is_clean = false;
-        let file_bytes = bytes.len() as u64;
         let place = (header.first, file_bytes, file_bytes);
         let mut segment = Segment::new(header.id, name.to_owned(), file.clone(), place);
         let source = Source { name: name.to_owned(), file, header, bytes, is_last };
-        let end = self.records(&source, &mut segment, accept_loss)?;
+        let end = self.records(disk, &source, &mut segment)?;
         segment.end = end as u64;
         if is_last {
             segment.file_bytes = source.finish(end)?;
@@ -134,35 +153,38 @@ impl Found {
             Generation::Old => self.segments.add_old(segment),
             Generation::Fresh => self.segments.fresh.push_back(segment),
         }
-        Ok(())
+        Ok(file_bytes)
     }
 
     /// Applies the records of a segment. Returns where they end.
     fn records(
         &mut self,
+        disk: &dyn Disk,
         source: &Source,
         segment: &mut Segment,
-        accept_loss: bool,
     ) -> Result<usize, OpenError> {
         let (bytes, id) = (&source.bytes[..], source.header.id);
-        let mut at = super::segment::SEGMENT_HEADER_BYTES;
+        let mut at = segment::SEGMENT_HEADER_BYTES;
         loop {
             let mut end = at;
             let mut is_sealed = false;
             for found in scan::records_from(bytes, id, at) {
                 let Ok((offset, record)) = found else { break };
-                if self.apply(&record, offset, segment).is_none() {
-                    self.damage(&source.name, offset as u64, accept_loss)?;
-                }
                 end = offset + record::padded_bytes(record.body.len());
                 is_sealed = record.kind == Kind::Seal;
+                if self.apply(source, &record, offset, segment).is_none() {
+                    is_sealed = false;
+                    self.damage(disk, &source.name, (offset, bytes))?;
+                    self.forget(&record);
+                    source.fill(offset, end)?;
+                }
             }
             let is_torn = source.is_last && !scan::was_durable(bytes, id, end);
             if is_sealed || is_torn {
                 // A seal is not counted: the end of a segment is where it is, or will be.
                 return Ok(if is_sealed { end - SEAL_BYTES } else { end });
             }
-            self.damage(&source.name, end as u64, accept_loss)?;
+            self.damage(disk, &source.name, (end, bytes))?;
             let Some(next) = scan::next_whole(bytes, id, end) else {
                 if !source.is_last {
                     segment.file_bytes = source.finish(end)?;
@@ -174,9 +196,18 @@ impl Found {
         }
     }
 
-    fn apply(&mut self, record: &Record<'_>, offset: usize, segment: &mut Segment) -> Option<()> {
+    fn apply(
+        &mut self,
+        source: &Source,
+        record: &Record<'_>,
+        offset: usize,
+        segment: &mut Segment,
+    ) -> Option<()> {
         if record.count > 0 {
             let last = record.position.checked_add(u64::from(record.count))?.checked_sub(1)?;
+            if source.header.generation == Generation::Fresh {
+                self.reach(record.position);
+            }
             self.present.insert_range(record.position..=last);
             segment.note(record.position, record.count, offset as u64);
         }
@@ -192,13 +223,37 @@ impl Found {
         Some(())
     }
 
+    /// The next position that was found: behind damage, those between it and the last are missing.
+    fn reach(&mut self, position: u64) {
+        if self.damaged.is_empty() {
+            return;
+        }
+        self.missing.insert_range(self.live.last + 1..position);
+    }
+
+    /// The messages of a record that means nothing are not there.
+    fn forget(&mut self, record: &Record<'_>) {
+        if record.count > 0 {
+            let end = record.position.saturating_add(record.count.into());
+            self.present.remove_range(record.position..end);
+            self.missing.insert_range(record.position..end);
+        }
+    }
+
     fn note_special(&mut self, record: &Record<'_>) -> Option<()> {
         let Some(codecs) = self.codecs else { return Some(()) };
         match record.kind {
             Kind::Publish => {
                 let publish = Publish::parse(record)?;
+                if publish.messages().count() != publish.count as usize {
+                    return None;
+                }
                 let mut bodies = 0;
                 for (position, bytes) in publish.messages() {
+                    if self.accept_loss {
+                        // What is kept now must be readable later.
+                        Message::restore(bytes, codecs)?;
+                    }
                     let (priority, expires_at) = Message::peek(bytes, codecs)?;
                     bodies += Message::peek_body_bytes(bytes)?;
                     if priority > 0 || expires_at.is_some() {
@@ -212,10 +267,20 @@ impl Found {
                 }
             }
             Kind::Transaction => {
-                for part in parts(record.body)? {
-                    self.note_special(&part)?;
+                let parts = parts(record.body)?;
+                let mut end = record.position;
+                for part in parts.iter().filter(|part| part.count > 0) {
+                    if part.position != end {
+                        return None;
+                    }
+                    end = end.checked_add(part.count.into())?;
+                    self.note_special(part)?;
+                }
+                if end - record.position != u64::from(record.count) {
+                    return None;
                 }
             }
+            _ if record.count > 0 => return None,
             _ => {}
         }
         Some(())
@@ -235,13 +300,39 @@ impl Found {
         }
     }
 
-    fn damage(&mut self, name: &str, offset: u64, accept_loss: bool) -> Result<(), OpenError> {
-        if !accept_loss {
-            return Err(OpenError::Damaged { file: name.to_owned(), offset });
+    /// Keeps a copy of a file that is damaged at `offset` as it was found, and passes over the damage
+    /// if that is accepted. A file that is damaged in several places is copied at the first.
+    fn damage(
+        &mut self,
+        disk: &dyn Disk,
+        name: &str,
+        (offset, bytes): (usize, &[u8]),
+    ) -> Result<(), OpenError> {
+        let offset = offset as u64;
+        let copy = segment::damaged_name(name, offset);
+        if self.damaged.last().is_none_or(|(known, _)| known != name) {
+            let failed = |error| OpenError::io("keep a copy of the damaged file as", &copy, &error);
+            keep_copy(disk, &copy, bytes).map_err(failed)?;
+        }
+        if !self.accept_loss {
+            return Err(OpenError::Damaged { file: name.to_owned(), offset, copy });
         }
         self.damaged.push((name.to_owned(), offset));
         Ok(())
     }
+}
+
+/// Keeps `bytes` under a name that does not count, unless an earlier start did.
+fn keep_copy(disk: &dyn Disk, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    if disk.open(name).is_ok() {
+        return Ok(());
+    }
+    let unfinished = format!("{name}.new");
+    let file = disk.create(&unfinished, bytes.len() as u64)?;
+    file.write_at(0, bytes)?;
+    file.sync()?;
+    disk.rename(&unfinished, name)?;
+    disk.sync_directory()
 }
 
 impl Source {
@@ -264,7 +355,7 @@ impl Source {
         let failed = |error: std::io::Error| OpenError::io("write", &self.name, &error);
         let mut filler = Vec::new();
         record::append(&mut filler, Kind::Filler, 0, (0, 0), |into| {
-            into.resize(next - from - record::HEADER_BYTES, 0);
+            into.resize(into.len() + next - from - record::HEADER_BYTES, 0);
         });
         record::seal(&mut filler, self.header.id);
         self.file.write_at(from as u64, &filler).map_err(failed)?;

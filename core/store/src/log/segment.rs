@@ -46,6 +46,15 @@ pub(crate) struct SegmentHeader {
     pub(crate) first: u64,
 }
 
+/// The format's version of a segment that another version of the broker wrote.
+pub(crate) fn other_format(bytes: &[u8]) -> Option<u8> {
+    let header = bytes.first_chunk::<SEGMENT_HEADER_BYTES>()?;
+    let (name, format) = (&header[..7], header[7]);
+    let crc = u32::from_le_bytes(std::array::from_fn(|index| header[60 + index]));
+    let is_whole = crc == crc32fast::hash(&header[..60]);
+    (is_whole && name == &MAGIC[..7] && format != MAGIC[7]).then_some(format)
+}
+
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
@@ -117,6 +126,11 @@ pub(crate) fn old_name(number: u64) -> String {
 
 pub(crate) fn spare_name(number: u64) -> String {
     format!("{number:016x}.spare")
+}
+
+/// What the copy of a damaged file is called: a name that does not count.
+pub(crate) fn damaged_name(name: &str, offset: u64) -> String {
+    format!("{name}.damaged-at-{offset}")
 }
 
 /// Writes the header into `name`, and gives the file the name under which it counts: whoever finds

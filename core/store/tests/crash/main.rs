@@ -4,11 +4,17 @@
 //! what is found afterwards must be what a prefix of the appended records makes, and that prefix
 //! must have everything that was said to be durable. Then the next run goes on from there.
 //!
+//! `full` runs the disk full, `bound` says how much of it is taken, `damage` changes what it holds, `format` reads what an
+//! earlier version wrote.
+//!
 //! `TRIVIUM_CRASH_SEEDS=20000 cargo test -p trivium-store --test crash` runs more seeds; a failure
 //! names its seed, and `TRIVIUM_CRASH_FIRST_SEED` begins there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bound;
+mod damage;
+mod format;
 mod full;
 mod model;
 mod run;

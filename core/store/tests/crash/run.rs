@@ -77,6 +77,18 @@ pub(crate) fn small_segments() -> Options {
     Options { segment_bytes: 4096, ..Options::default() }
 }
 
+/// Reads all messages of `contents` back.
+pub(crate) fn read_all(log: &DiskLog, contents: &Contents) -> BTreeMap<(QueueId, u64), Vec<u8>> {
+    let listener = Arc::new(Listener::default());
+    let events: Arc<dyn LogEvents> = listener.clone();
+    log.attach(Arc::downgrade(&events));
+    for (queue, position) in contents.keys() {
+        log.read(*queue, vec![Position((*position).try_into().unwrap())]);
+    }
+    log.answer_reads().unwrap();
+    std::mem::take(&mut listener.read.lock().unwrap())
+}
+
 /// The state of one seed.
 pub(crate) struct Run {
     seed: u64,
@@ -134,6 +146,11 @@ impl Run {
         }
     }
 
+    /// The disk as it is now.
+    pub(crate) fn disk(&self) -> &SimulatedDisk {
+        &self.disk
+    }
+
     fn open(&self) -> Option<(Arc<DiskLog>, Contents)> {
         let opened = DiskLog::open(&on(&self.disk), small_segments(), codecs(), false);
         match opened {
@@ -167,14 +184,7 @@ impl Run {
     }
 
     fn check_bodies(&self, log: &Arc<DiskLog>, seen: &mut Seen) {
-        let listener = Arc::new(Listener::default());
-        let events: Arc<dyn LogEvents> = listener.clone();
-        log.attach(Arc::downgrade(&events));
-        for (queue, position) in self.now.keys() {
-            log.read(*queue, vec![Position((*position).try_into().unwrap())]);
-        }
-        log.answer_reads().unwrap();
-        let read = listener.read.lock().unwrap();
+        let read = read_all(log, &self.now);
         for (queue, position) in self.now.keys() {
             let body = read.get(&(*queue, *position));
             let expected = &self.bodies[position];

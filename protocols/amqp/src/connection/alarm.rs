@@ -29,7 +29,7 @@ impl Connection {
         }
         let session = channel.handle();
         if !std::mem::replace(&mut self.is_blocked, true) && self.client.is_told_of_blocks {
-            let reason = ShortString::try_new(batch.alarms().to_string()).unwrap_or_default();
+            let reason = ShortString::try_new(batch.alarm_reason()).unwrap_or_default();
             let blocked = connection::Blocked { reason };
             self.write_connection(connection::AMQPMethod::Blocked(blocked));
         }

@@ -290,7 +290,7 @@ impl Adapter for Connection {
 
     fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
         self.now = batch.now();
-        self.end(&Refusal::Closing { reason: "shutdown".into() });
+        self.end(&Refusal::Closing { reason: batch.farewell().into() });
     }
 
     fn handle_disconnect(&mut self, _batch: &mut Batch<'_>) {

@@ -362,9 +362,9 @@ impl Adapter for Connection {
         }
     }
 
-    fn handle_shutdown(&mut self, _batch: &mut Batch<'_>) {
+    fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
         if self.state != State::Closed {
-            let refusal = Refusal::Closing { reason: "shutdown".to_owned() };
+            let refusal = Refusal::Closing { reason: batch.farewell().to_owned() };
             self.fail(&Failure::from(&refusal), None);
         }
     }
