@@ -1,4 +1,4 @@
-// Package main says with amqp091-go what its users expect to see of a broker.
+// Package main says with amqp091-go and paho.golang what their users expect to see of a broker.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const caseDeadline = 30 * time.Second
+const caseDeadline = 60 * time.Second
 
 // interopCase fails by returning an error.
 type interopCase struct {

@@ -1,42 +1,13 @@
 // @stomp/stompjs in headless Chromium: a page from a web server of its own talks STOMP over WebSocket.
 
-import { readFile } from "node:fs/promises";
-import { createServer, request } from "node:http";
+import { request } from "node:http";
 
-import { chromium } from "playwright-core";
-
-import { BROKER, HOST, HTTP_PORT, PASSWORD, USER, WS_STOMP, check, equal, main, test } from "./harness.mjs";
-
-const CHROMIUM = process.env.INTEROP_CHROMIUM ?? "/usr/bin/chromium";
-const LOGIN = { url: WS_STOMP, login: USER, passcode: PASSWORD };
-
-const files = {
-  "/": ["text/html", await readFile(new URL("stompjs.html", import.meta.url))],
-  "/stomp.umd.js": ["text/javascript", await readFile(new URL("node_modules/@stomp/stompjs/bundles/stomp.umd.js", import.meta.url))],
-};
-const server = createServer(({ url }, response) => {
-  const [type, body] = files[url] ?? [];
-  if (body) response.setHeader("content-type", type);
-  response.writeHead(body ? 200 : 404).end(body);
-});
-await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-const { port } = server.address();
-
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: [
-    "--no-sandbox", // CI runs as root
-    // A name that some attacker's name server points at this machine.
-    "--host-resolver-rules=MAP attacker.example 127.0.0.1",
-    // The broker's own check is the subject, not the browser's prompt about local networks.
-    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-  ],
-});
+import { HOST, HTTP_PORT, PASSWORD, WS_STOMP, check, equal, main, test } from "./harness.mjs";
+import { LOGIN, browser, open } from "./stomp_pages.mjs";
 
 async function inPage(name, options, host = "localhost") {
-  const page = await browser.newPage();
+  const page = await open(host);
   try {
-    await page.goto(`http://${host}:${port}/`);
     return await page.evaluate(([name, options]) => window.cases[name](options), [name, options]);
   } finally {
     await page.close();

@@ -1,5 +1,5 @@
 #!/bin/bash
-# mosquitto_pub and mosquitto_sub, as people type them, in both versions of MQTT.
+# mosquitto_pub, mosquitto_sub and mosquitto_rr, as people type them, in both versions of MQTT.
 
 . "$(dirname "$0")/harness.sh"
 
@@ -15,7 +15,7 @@ listen() {
     local file=$1
     shift
     : >"$file"
-    stdbuf -oL mosquitto_sub -d -h "$HOST" -p "$MQTT_PORT" -u "$LOGIN" -P "$PASSWORD" -W 15 "$@" >"$file" 2>&1 &
+    stdbuf -oL mosquitto_sub -d -h "$HOST" -p "$MQTT_PORT" -u "$LOGIN" -P "$PASSWORD" -W 60 "$@" >"$file" 2>&1 &
     LISTENER=$!
     until_true 10 grep -q '^Subscribed' "$file"
 }
@@ -134,6 +134,31 @@ case_user_properties() {
         -D publish correlation-data 4711 -D publish user-property colour 'deep red'
     wait "$LISTENER"
     same properties 'GOT text/plain|reply/here|4711|colour:deep red|body' "$(received out)"
+}
+
+# mosquitto_rr publishes a request, waits for one message on its response topic and prints it.
+case_request_and_response() { each_version request_and_response; }
+request_and_response() {
+    local request response options=()
+    request=$(unique mosquitto/request) response=$(unique mosquitto/response)
+    # In MQTT 5 the request says where the answer goes; in 3.1.1 both sides have to know.
+    [ "$1" = 5 ] && options=(-D publish correlation-data 4711)
+    listen served -V "$1" -t "$request" -q 1 -C 2 -F 'GOT %R|%D|%p'
+    for number in 1 2; do
+        timeout 30 mosquitto_rr -h "$HOST" -p "$MQTT_PORT" -u "$LOGIN" -P "$PASSWORD" -V "$1" -q 1 \
+            -t "$request" -e "$response" -m "question $number" -F '%p' "${options[@]}" >answer &
+        local asking=$!
+        until_true 30 grep -q "question $number" served
+        if [ "$1" = 5 ]; then
+            same "request $number" "GOT $response|4711|question $number" "$(received served | tail -1)"
+        else
+            same "request $number" "GOT ||question $number" "$(received served | tail -1)"
+        fi
+        publish -V "$1" -q 1 -t "$response" -m "answer $number"
+        wait "$asking"
+        same "answer $number" "answer $number" "$(cat answer)"
+    done
+    wait "$LISTENER"
 }
 
 case_wrong_password() { each_version wrong_password; }
