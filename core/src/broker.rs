@@ -1,15 +1,16 @@
 //! Ties the rooms of the core together.
 //!
 //! `aftermath` is what queues leave to be done once their locks are released, `dead_letter` the
-//! part of it that publishes; `policies` keeps queues to what operators say.
+//! part of it that publishes; `own` is what the broker tells of itself; `policies` keeps queues to what operators say.
 
 mod aftermath;
 mod dead_letter;
+mod own;
 mod policies;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::task::Waker;
 
 use rand_chacha::ChaCha8Rng;
@@ -30,6 +31,8 @@ use crate::{
     QueueId, Refusal,
 };
 use aftermath::Timetable;
+pub(crate) use own::is_own;
+pub use own::{ClientTotals, OwnTopics};
 
 /// The vhost that is always there.
 pub const DEFAULT_VHOST: &str = "/";
@@ -72,6 +75,8 @@ pub struct Broker {
     deaths: Mutex<VecDeque<Death>>,
     /// Guards queues that changed policies have not reached. A leaf.
     unruled: Mutex<VecDeque<Weak<Queue>>>,
+    /// Who knows what there is to tell of the broker itself.
+    own_topics: OnceLock<Arc<dyn OwnTopics>>,
 }
 
 /// How many there are now.
@@ -158,6 +163,7 @@ impl Broker {
             timetable: Mutex::default(),
             deaths: Mutex::default(),
             unruled: Mutex::default(),
+            own_topics: OnceLock::new(),
         })
     }
 
@@ -274,10 +280,7 @@ impl Broker {
     /// Ends MQTT sessions that have expired and publishes wills that are due, at most `budget` of
     /// them. Returns what is left of it.
     fn look_after_clients(&self, now: Instant, budget: usize) -> usize {
-        let vhosts: Vec<_> = {
-            let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
-            vhosts.values().cloned().collect()
-        };
+        let vhosts = self.all_vhosts();
         let mut effects = self.effects_at(now);
         let mut left = budget;
         for vhost in vhosts {
@@ -333,11 +336,7 @@ impl Broker {
             sessions: std::array::from_fn(|index| count(&self.gauges.sessions[index])),
             ..Totals::default()
         };
-        let vhosts: Vec<_> = {
-            let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
-            vhosts.values().cloned().collect()
-        };
-        for vhost in vhosts {
+        for vhost in self.all_vhosts() {
             totals.retained += vhost.retained().len() as u64;
             let queues: Vec<Arc<Queue>> = {
                 let routing = vhost.routing();

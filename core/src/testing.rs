@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::catalogue::{StepCatalogue, Stored};
-use crate::control::{Answer, Credentials, Origin, Reply};
+use crate::control::{Answer, Credentials, LoginState, Origin, Reply};
 use crate::log::{Codecs, Recovered, StepLog};
 use crate::{
     Adapter, Batch, Broker, DEFAULT_VHOST, Instant, Limits, Outbox, Principal, Properties,
@@ -297,7 +297,7 @@ impl<A: Adapter> Client<'_, A> {
             return woken.0.load(Ordering::Relaxed);
         };
         self.pending = None;
-        if let Ok(Response::LoggedIn(principal)) = &answer {
+        if let Ok(Response::LoggedIn(principal) | Response::Proven { principal, .. }) = &answer {
             self.principal = Some(principal.clone());
         }
         // Rule 2: what the broker said before the answer comes before it.
@@ -319,7 +319,8 @@ impl<A: Adapter> Client<'_, A> {
 
     fn answer(&self, session: Option<SessionHandle>, request: Request) -> Reply {
         match request {
-            Request::Login(credentials) => Reply::Ready(login(&credentials)),
+            Request::Login(credentials) => Reply::Ready(login(credentials)),
+            Request::LoginStep { state, data } => Reply::Ready(login_step(&state, &data)),
             Request::Open { principal, vhost } => {
                 let vhost = vhost.as_deref().unwrap_or(DEFAULT_VHOST);
                 let outbox = self.outbox.clone();
@@ -351,14 +352,30 @@ pub fn delivery(slot: u32) -> crate::DeliveryId {
     crate::DeliveryId { queue: 0, slot, generation: 0 }
 }
 
-fn login(credentials: &Credentials) -> Answer {
-    let is_guest = match &credentials.user {
+/// Of the mechanism SCRAM-SHA-256 there is only the shape here: whose first message is a name is
+/// asked for `proof of <name>`.
+fn login(credentials: Credentials) -> Answer {
+    let Credentials { mechanism, user, password } = credentials;
+    if mechanism == "SCRAM-SHA-256" {
+        let data = [b"challenge for ", &password[..]].concat();
+        return Ok(Response::Challenge { data, state: LoginState(Box::new(password)) });
+    }
+    let is_guest = match user {
         None => true,
-        Some(user) => user == "guest" && credentials.password == b"guest",
+        Some(user) => user == "guest" && password == b"guest",
     };
     if is_guest {
         Ok(Response::LoggedIn(Principal::unrestricted("guest")))
     } else {
         Err(Refusal::LoginRefused { reason: "user or password is wrong".into() })
     }
+}
+
+fn login_step(state: &LoginState, data: &[u8]) -> Answer {
+    let name = state.0.downcast_ref::<Vec<u8>>().map(Vec::as_slice).unwrap_or_default();
+    if data != [b"proof of ", name].concat() {
+        return Err(Refusal::LoginRefused { reason: "wrong proof".into() });
+    }
+    let principal = Principal::unrestricted(&String::from_utf8_lossy(name));
+    Ok(Response::Proven { principal, data: b"proof of the server".to_vec() })
 }

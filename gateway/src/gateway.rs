@@ -27,7 +27,7 @@ use crate::fault::Fault;
 use crate::listen::tcp::{self, BindError, Bound};
 use crate::shared::Shared;
 use crate::storage::{Opening, Storage, StorageError};
-use crate::telemetry::{Counters, Telemetry};
+use crate::telemetry::{Counters, SysTopics, Telemetry};
 use crate::{descriptors, http};
 
 /// Items of deferred work that the core does before other tasks get their turn.
@@ -86,11 +86,15 @@ impl Gateway {
         let shared = Shared::new(
             broker.clone(),
             config.limits,
-            (config.amqp.clone(), config.mqtt, config.stomp, config.mapping),
+            (config.amqp.clone(), config.mqtt.clone(), config.stomp, config.mapping),
             control,
             counters.clone(),
             fault,
         );
+        let tell_every = Duration::from_secs(config.mqtt.sys_interval_s.into());
+        if !tell_every.is_zero() {
+            broker.set_own_topics(Arc::new(SysTopics::new(&broker, counters.clone())));
+        }
         let telemetry = Arc::new(Telemetry::new(broker, counters));
 
         let mut running = Running {
@@ -103,6 +107,9 @@ impl Gateway {
                 tokio::spawn(keep_publishing(telemetry.clone(), shared.clone(), storage)),
             ],
         };
+        if !tell_every.is_zero() {
+            running.background.push(tokio::spawn(keep_telling(shared.clone(), tell_every)));
+        }
         let stacks = Stacks::new(&shared, telemetry, &config);
         for Bound { door, listeners, addresses } in doors {
             for address in &addresses {
@@ -269,6 +276,16 @@ async fn keep_publishing(
         if let Some(storage) = &storage {
             storage.watch(&shared.broker);
         }
+    }
+}
+
+/// Tells who listens to `$SYS` how the broker is.
+async fn keep_telling(shared: Arc<Shared>, every: Duration) {
+    let mut turns = interval(every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        turns.tick().await;
+        shared.broker.tell_listeners(shared.clock.now());
     }
 }
 

@@ -109,6 +109,7 @@ impl Adapters {
                         .min(PACKET_BYTES_MAX),
                     connect_timeout: limits.handshake_timeout,
                     session_expiry_max_s: mqtt.session_expiry_max_s,
+                    vhost: mqtt.vhost_of(door),
                     coding: mapping.coding(door),
                     unset_is_qos_0: mapping.unset_is_qos_0(door),
                     ..trivium_mqtt::Config::default()

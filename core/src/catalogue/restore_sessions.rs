@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::restore::Known;
 use super::{Restored, StoredSession, StoredSubscription};
+use crate::broker::is_own;
 use crate::control::{Source, new_session_queue, new_share_queue, share_name};
 use crate::log::RecoveredQueue;
 use crate::queue::Queue;
@@ -118,7 +119,10 @@ impl Broker {
         vhost.restore_routing(|routing| {
             routing.queues.insert(queue.name.clone(), queue.clone());
             for subscription in subscriptions.iter().filter(|one| one.qos > 0) {
-                if let Source::Filter(pattern) = &subscription.source {
+                // What the broker tells of itself is bound again when the client is back.
+                if let Source::Filter(pattern) = &subscription.source
+                    && !is_own(pattern)
+                {
                     let key = BindingKey::of_filter(pattern.clone());
                     let bound = routing.bind(TOPIC_EXCHANGE, &Target::Queue(queue.clone()), key);
                     debug_assert!(bound.is_ok(), "every vhost has {TOPIC_EXCHANGE}");

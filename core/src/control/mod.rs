@@ -66,11 +66,29 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What the gateway keeps between two steps of a login that takes several.
+pub struct LoginState(pub Box<dyn std::any::Any + Send>);
+
+impl std::fmt::Debug for LoginState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoginState")
+    }
+}
+
 /// Something the broker is asked to do outside the message path.
 #[derive(Debug)]
 pub enum Request {
-    /// Who is this? Answered with [`Response::LoggedIn`] by the gateway, never by the core.
+    /// Who is this? Answered with [`Response::LoggedIn`] by the gateway, never by the core; with
+    /// [`Response::Challenge`] where the mechanism has one.
     Login(Credentials),
+    /// What the client says to a challenge. Answered with [`Response::Challenge`] or
+    /// [`Response::Proven`] by the gateway.
+    LoginStep {
+        /// As [`Response::Challenge`] gave it.
+        state: LoginState,
+        /// The client's octets.
+        data: Vec<u8>,
+    },
     /// Enter a vhost. Answered with [`Response::Opened`].
     Open {
         /// Who enters, as [`Response::LoggedIn`] said.
@@ -338,6 +356,20 @@ pub struct Granted {
 pub enum Response {
     /// The login is valid.
     LoggedIn(Principal),
+    /// The login goes on: the client must answer this.
+    Challenge {
+        /// The server's octets.
+        data: Vec<u8>,
+        /// For [`Request::LoginStep`].
+        state: LoginState,
+    },
+    /// The login is valid, and the server proves itself, too.
+    Proven {
+        /// Who it is.
+        principal: Principal,
+        /// The server's last octets.
+        data: Vec<u8>,
+    },
     /// The vhost is entered. Dropping the connection ends what it owns.
     Opened(Connection),
     /// It is done.
@@ -506,6 +538,7 @@ fn answer(session: &Arc<crate::session::SessionShared>, request: Request) -> Ans
         Request::Subscribe(subscriptions) => subscribe::subscribe(session, subscriptions),
         Request::Unsubscribe(sources) => subscribe::unsubscribe(session, &sources),
         Request::Login(_)
+        | Request::LoginStep { .. }
         | Request::Open { .. }
         | Request::Get { .. }
         | Request::Bind(_)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Answer, Response};
 use crate::address::Pattern;
+use crate::broker::is_own;
 use crate::queue::Queue;
 use crate::retained::Changes;
 use crate::session::SessionShared;
@@ -33,6 +34,10 @@ pub(super) fn first(
     qos: u8,
     queue: Option<&Arc<Queue>>,
 ) -> (Vec<Message>, Option<Box<RetainedRest>>) {
+    if is_own(pattern) {
+        let messages = session.connection.broker.own_matching(pattern);
+        return (hand_out(session, messages, qos, queue), None);
+    }
     let changes = {
         let retained = session.connection.vhost.retained();
         if retained.len() == 0 {
@@ -70,12 +75,22 @@ impl RetainedRest {
             connection.broker.now(),
         );
         self.start = slice.next;
-        let Some(queue) = &self.queue else { return slice.messages };
-        let (direct, queued): (Vec<_>, Vec<_>) =
-            slice.messages.into_iter().partition(|message| self.qos.min(message.qos()) == 0);
-        connection.broker.push_retained(queue, &queued);
-        direct
+        hand_out(session, slice.messages, self.qos, self.queue.as_ref())
     }
+}
+
+/// Pushes what needs an acknowledgement, and returns what does not.
+fn hand_out(
+    session: &SessionShared,
+    messages: Vec<Message>,
+    qos: u8,
+    queue: Option<&Arc<Queue>>,
+) -> Vec<Message> {
+    let Some(queue) = queue else { return messages };
+    let (direct, queued): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| qos.min(message.qos()) == 0);
+    session.connection.broker.push_retained(queue, &queued);
+    direct
 }
 
 impl Broker {

@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 use super::share::name_that_fits;
 use super::{Consume, Granted, Source, Subscription};
 use crate::address::Pattern;
+use crate::broker::is_own;
 use crate::queue::{Declaration, Effects, Queue};
-use crate::routing::{BindingKey, Routing, Subscriber, TOPIC_EXCHANGE, Target, TargetId};
+use crate::routing::{
+    BindingKey, ExchangeKind, OWN_EXCHANGE, Routing, Subscriber, TOPIC_EXCHANGE, Target, TargetId,
+};
 use crate::session::{Client, Kept, SessionShared, Subscribed};
 use crate::vhost::Vhost;
-use crate::{Broker, ConsumerId, QueueId, Refusal, Response};
+use crate::{Broker, ConsumerId, QueueId, Refusal, Response, Table};
 
 /// Subscribes, one after the other: one with the same source is replaced without a gap
 /// [MQTT-3.8.4-3].
@@ -78,9 +81,15 @@ fn subscribe_filter(
             routing.record(|_| change);
         }
         if let Some(before) = before {
-            client.unbind(routing, &before.served, &key);
+            client.unbind(routing, &before.served, pattern, &key);
         }
-        routing.bind(TOPIC_EXCHANGE, &target, key)
+        let exchange = exchange_of(pattern);
+        if exchange == OWN_EXCHANGE && !routing.exchanges.contains_key(exchange) {
+            let (durable, auto_delete, internal) = (false, true, true);
+            let kind = ExchangeKind::Topic;
+            routing.add_exchange(exchange, kind, durable, auto_delete, internal, Table::default());
+        }
+        routing.bind(exchange, &target, key)
     })?;
     let (queue, consumer) = queue.unzip();
     let (retained, rest) = if wanted.retained {
@@ -89,6 +98,11 @@ fn subscribe_filter(
         (Vec::new(), None)
     };
     Ok(Granted { consumer, retained, rest })
+}
+
+/// Where what a filter matches is published.
+fn exchange_of(pattern: &Pattern) -> &'static str {
+    if is_own(pattern) { OWN_EXCHANGE } else { TOPIC_EXCHANGE }
 }
 
 /// Subscribes to a source that has a consumer of its own, which stays when it is asked for again.
@@ -215,7 +229,7 @@ pub(crate) fn new_session_queue(
         owner: None,
         auto_delete: false,
         is_session: true,
-        arguments: crate::Table::default(),
+        arguments: Table::default(),
         window_max: broker.window_max().filter(|_| is_kept),
     })
 }
@@ -234,7 +248,13 @@ pub(super) fn attach_queue(
 
 impl Client {
     /// Removes the binding of a filter that was served like this.
-    fn unbind(&self, routing: &mut Routing, served: &Subscribed, key: &BindingKey) {
+    fn unbind(
+        &self,
+        routing: &mut Routing,
+        served: &Subscribed,
+        pattern: &Pattern,
+        key: &BindingKey,
+    ) {
         let queue = self.queue.as_ref().map(|(queue, _)| queue.id);
         let target = match (served, queue) {
             (Subscribed::FireAndForget(Some(subscriber)), _) => TargetId::Subscriber(subscriber.id),
@@ -242,7 +262,7 @@ impl Client {
             (Subscribed::QueuedAtQos0, Some(queue)) => TargetId::QueueAtQos0(queue),
             _ => return,
         };
-        routing.unbind(TOPIC_EXCHANGE, &target, key);
+        routing.unbind(exchange_of(pattern), &target, key);
     }
 }
 
@@ -292,7 +312,7 @@ fn end_subscription(
             session.connection.vhost.change_routing(|routing| {
                 let contents = session.contents();
                 if let Some(client) = &contents.client {
-                    client.unbind(routing, served, &key);
+                    client.unbind(routing, served, pattern, &key);
                 }
             });
         }

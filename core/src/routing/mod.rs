@@ -35,6 +35,10 @@ pub(crate) use target::{Subscriber, Target, TargetId};
 /// The exchange that MQTT topics and STOMP `/topic` destinations live in.
 pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
 
+/// Where the broker tells of itself: `$SYS` lives beside `amq.topic`, so that no `#` is flooded by
+/// it. It is there while anybody listens.
+pub const OWN_EXCHANGE: &str = "amq.trivium.sys";
+
 /// A key of the default exchange that begins so is a reply address: the rest is a key of
 /// `amq.topic`, so that responders who know only queues can answer MQTT clients.
 pub(crate) const TOPIC_REPLY_PREFIX: &str = "amq.topic.reply-to.";

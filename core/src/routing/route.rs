@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::target::{Subscriber, Target};
-use super::{Exchange, Routing, TOPIC_EXCHANGE};
+use super::{Exchange, OWN_EXCHANGE, Routing, TOPIC_EXCHANGE};
 use crate::queue::Queue;
 use crate::{Draft, Properties, PropertyCodec, QueueId, Refusal};
 
@@ -137,6 +137,16 @@ impl Route {
         Ok(route)
     }
 
+    /// Resolves where what the broker tells of itself goes.
+    pub(crate) fn resolve_own(routing: &Routing, message: &Addressed<'_>) -> Self {
+        let mut route = Self::default();
+        if let Some(own) = routing.exchanges.get(message.exchange) {
+            route.walk(routing, own, message);
+            route.finish(message);
+        }
+        route
+    }
+
     fn walk(&mut self, routing: &Routing, first: &Exchange, message: &Addressed<'_>) {
         let mut visited = BTreeSet::from([first.name.clone()]);
         let mut pending: Vec<&Exchange> = vec![first];
@@ -182,7 +192,7 @@ impl Route {
             self.queues.binary_search_by_key(&queue.id, |known| known.id).is_ok()
         };
         self.queues_at_qos_0.retain(|queue| !is_there(queue));
-        if message.key.starts_with('$') {
+        if message.key.starts_with('$') && message.exchange != OWN_EXCHANGE {
             // Such keys do not reach MQTT [MQTT-4.7.2-1].
             self.queues.retain(|queue| !queue.is_session);
             self.queues_at_qos_0.clear();

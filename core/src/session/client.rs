@@ -10,7 +10,7 @@ use crate::control::{Source, Subscription};
 use crate::hash::NameMap;
 use crate::queue::Queue;
 use crate::routing::Subscriber;
-use crate::{ConsumerId, Instant, QueueId};
+use crate::{ClientTotals, ConsumerId, Instant, QueueId};
 
 /// A session that never expires (MQTT 5, section 3.1.2.11.2).
 pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
@@ -244,6 +244,23 @@ impl Clients {
         let name = client.name.clone();
         self.due.extend(client.due(expires).map(|due| (due, name.clone())));
         self.by_name.insert(name, Holder::Away { client, expires });
+    }
+
+    /// Adds what there is.
+    pub(crate) fn add_to(&self, totals: &mut ClientTotals) {
+        for holder in self.by_name.values() {
+            let subscriptions = match holder {
+                Holder::Here(session) => {
+                    let contents = session.contents();
+                    contents.client.as_ref().map_or(0, |client| client.subscriptions.len())
+                }
+                Holder::Away { client, .. } => {
+                    totals.away += 1;
+                    client.subscriptions.len()
+                }
+            };
+            totals.subscriptions += subscriptions as u64;
+        }
     }
 
     /// The next thing that is due `now`.

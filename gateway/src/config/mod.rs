@@ -227,7 +227,7 @@ impl TryFrom<RawConfig> for Config {
             limits,
             http: raw.http.try_into()?,
             amqp: raw.amqp.check()?,
-            mqtt: raw.mqtt,
+            mqtt: raw.mqtt.check(&vhosts)?,
             stomp: raw.stomp,
             mapping: raw.mapping.try_into()?,
             log: raw.log.try_into()?,

@@ -8,7 +8,7 @@ use super::Ask;
 /// See the module.
 pub(super) fn is_known(ask: &Ask) -> Result<(), Refusal> {
     let is_known = match &ask.request {
-        Request::Login(_) => true,
+        Request::Login(_) | Request::LoginStep { .. } => true,
         // Whom an adapter brings in must be who has logged in.
         Request::Open { principal, .. } => ask.origin.principal.as_ref() == Some(principal),
         _ => ask.origin.principal.is_some(),

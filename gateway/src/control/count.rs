@@ -57,7 +57,7 @@ where
             let counters = counters.of(protocol);
             counters.requests.fetch_add(1, Ordering::Relaxed);
             match &answer {
-                Ok(Response::LoggedIn(_)) => {
+                Ok(Response::LoggedIn(_) | Response::Proven { .. }) => {
                     counters.logins_accepted.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(_) => {}

@@ -17,6 +17,7 @@ mod check;
 mod count;
 mod limits;
 mod login;
+mod scram;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use crate::config::Users;
 use crate::drive::Caller;
 use crate::telemetry::Counters;
 use check::CheckLayer;
-use login::Login;
+use login::{Login, SCRAM};
 
 /// A request, and everything a layer may want to know about who asks.
 #[derive(Debug)]
@@ -103,11 +104,17 @@ impl Service<Ask> for Answering {
     }
 
     fn call(&mut self, ask: Ask) -> Self::Future {
+        let has_vhost = |name: &str| self.broker.has_vhost(name);
         match &ask.request {
+            Request::Login(credentials) if credentials.mechanism == SCRAM => {
+                Either::Left(ready(self.login.challenge(credentials, &ask.caller, has_vhost)))
+            }
             Request::Login(credentials) => {
-                let has_vhost = |name: &str| self.broker.has_vhost(name);
                 let login = self.login.identify(credentials, &ask.caller, has_vhost);
                 Either::Left(ready(login.map(Response::LoggedIn)))
+            }
+            Request::LoginStep { state, data } => {
+                Either::Left(ready(self.login.prove(state, data, &ask.caller)))
             }
             Request::Open { principal, vhost } => {
                 Either::Left(ready(self.open(&ask, principal, vhost.as_deref())))
@@ -124,6 +131,7 @@ impl Service<Ask> for Answering {
 pub(crate) const fn name_of(request: &Request) -> &'static str {
     match request {
         Request::Login(_) => "login",
+        Request::LoginStep { .. } => "login_step",
         Request::Open { .. } => "open",
         Request::DeclareExchange(_) => "declare_exchange",
         Request::DeleteExchange { .. } => "delete_exchange",

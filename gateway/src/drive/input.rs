@@ -180,7 +180,7 @@ impl<T: Transport> Drive<T> {
     fn answer(&mut self, answer: Answer, cx: &Context<'_>, scratch: &mut Scratch) {
         // `cancel-ok` follows the last delivery.
         self.take_events(cx, scratch);
-        if let Ok(Response::LoggedIn(principal)) = &answer {
+        if let Ok(Response::LoggedIn(principal) | Response::Proven { principal, .. }) = &answer {
             self.principal = Some(principal.clone());
         }
         let Some(adapter) = &mut self.adapter else { return };

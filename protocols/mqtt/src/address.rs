@@ -149,6 +149,19 @@ fn refusal(topic: &str, key: &str) -> Option<&'static str> {
 /// Appends the `$queue/<name>` topic of a queue: `/`, `+`, `#`, `%` and NUL are percent-coded.
 pub(crate) fn encode_queue_topic(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(QUEUE_PREFIX.as_bytes());
+    encode_level(name, out);
+}
+
+/// What a client's responses may be addressed to (MQTT 5, section 4.10.1): topics that begin so.
+pub(crate) fn response_information(client_id: &str) -> String {
+    let mut topic = b"response/".to_vec();
+    encode_level(client_id, &mut topic);
+    topic.push(b'/');
+    String::from_utf8(topic).unwrap_or_default()
+}
+
+/// Appends a name as one level of a topic.
+fn encode_level(name: &str, out: &mut Vec<u8>) {
     for &octet in name.as_bytes() {
         match octet {
             b'/' => out.extend_from_slice(b"%2F"),

@@ -21,7 +21,8 @@ pub struct Config {
     /// QoS 1 deliveries towards a client without their PUBACK, at least 1; a client's smaller
     /// Receive Maximum wins. 4,096 keep a fast client on a long line busy.
     pub unsettled_max: u16,
-    /// Topic aliases that a client may set (section 3.2.2.3.8); each may hold 65,535 bytes.
+    /// Topic aliases that a client may set (section 3.2.2.3.8), and that we set towards one that
+    /// allows as many; each may hold 65,535 bytes.
     pub topic_alias_max: u16,
     /// The longest keep-alive, in seconds, for clients that can be told (MQTT 5's Server Keep
     /// Alive); it also ends "no keep-alive". `None` leaves it to the client.
@@ -37,6 +38,8 @@ pub struct Config {
     /// A message of another protocol that does not say whether it is to survive goes out at QoS 0,
     /// as in RabbitMQ 3.13, and not at the granted QoS.
     pub unset_is_qos_0: bool,
+    /// The vhost of clients whose login does not name one; `None` for the broker's default.
+    pub vhost: Option<String>,
     /// How topics become routing keys.
     pub coding: Coding,
 }
@@ -55,6 +58,7 @@ impl Default for Config {
             subscriptions_max: 10_000,
             filters_per_packet_max: 10_000,
             unset_is_qos_0: false,
+            vhost: None,
             coding: Coding::Shift,
         }
     }

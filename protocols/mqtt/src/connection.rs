@@ -11,10 +11,12 @@
 //! Opening is three requests: who is it, may it enter, its session. Everything that ends a
 //! connection comes through [`Connection::close`], which is also where a will is published.
 
+mod aliases;
 mod incoming;
 mod open;
 mod opening;
 mod outgoing;
+mod proving;
 mod slots;
 mod subscribing;
 
@@ -25,11 +27,10 @@ use trivium_core::{Adapter, Batch, Description, Event, Instant, Refusal, Session
 
 use crate::fault::Fault;
 use crate::packet::connect::Connect;
-use crate::packet::{Header, disconnect, kind, reply};
-use crate::version::Version;
+use crate::packet::{Header, kind};
 use crate::{Config, ReasonCode};
 use open::Open;
-use opening::{Opening, Progress};
+use opening::{Opening, Progress, write_refusal};
 
 /// Protocol state of one client. See the module for the diagram.
 #[derive(Debug)]
@@ -92,6 +93,28 @@ impl End {
         }
     }
 
+    /// What our CONNACK says, and why; `None` to send none. Why a login failed is nobody's business.
+    fn connack(&self) -> Option<(ReasonCode, Option<String>)> {
+        match self {
+            Self::Goodbye(_) | Self::Lost => None,
+            Self::Fault(fault) => Some((fault.code, Some(fault.reason.to_owned()))),
+            Self::Refused(refusal) => {
+                let is_secret = matches!(**refusal, Refusal::LoginRefused { .. });
+                let reason = (!is_secret).then(|| refusal.to_string());
+                Some((ReasonCode::of_connect(refusal), reason))
+            }
+        }
+    }
+
+    /// What a DISCONNECT gives as its reason.
+    fn reason(&self) -> String {
+        match self {
+            Self::Goodbye(_) | Self::Lost => String::new(),
+            Self::Fault(fault) => fault.reason.to_owned(),
+            Self::Refused(refusal) => refusal.to_string(),
+        }
+    }
+
     /// What the log says.
     fn explanation(&self) -> Option<String> {
         match self {
@@ -123,7 +146,8 @@ impl Connection {
     fn is_waiting(&self) -> bool {
         match &self.state {
             State::AwaitConnect => false,
-            State::Opening(_) | State::Closed { .. } => true,
+            State::Opening(opening) => !opening.awaits_client(),
+            State::Closed { .. } => true,
             State::Open(open) => open.is_waiting(),
         }
     }
@@ -145,7 +169,10 @@ impl Connection {
                     self.request = open.take_request();
                 }
             }
-            State::Opening(_) | State::Closed { .. } => return Ok(0),
+            State::Opening(opening) => {
+                self.request = Some((None, opening.on_packet(header, packet)?));
+            }
+            State::Closed { .. } => return Ok(0),
         }
         Ok(packet.len())
     }
@@ -156,13 +183,13 @@ impl Connection {
             Ok(connect) => connect,
             Err(rejected) => {
                 if let Some(version) = rejected.answer {
-                    self.refuse(rejected.fault.code, version);
+                    write_refusal(rejected.fault.code, None, version, &mut self.output);
                 }
                 return self.end(State::Closed { _last: None }, &End::Fault(rejected.fault));
             }
         };
         if let Err(fault) = header.check(connect.version) {
-            self.refuse(fault.code, connect.version);
+            write_refusal(fault.code, None, connect.version, &mut self.output);
             return self.end(State::Closed { _last: None }, &End::Fault(fault));
         }
         self.description.version = connect.version.name();
@@ -171,21 +198,17 @@ impl Connection {
         self.state = State::Opening(Box::new(Opening::new(connect, &self.config)));
     }
 
-    fn refuse(&mut self, code: ReasonCode, version: Version) {
-        reply::write_refused(code, version, &mut self.output.bytes);
-        self.output.end_frame();
-    }
-
-    /// The answer to one of the three requests behind a CONNECT.
+    /// The answer to one of the requests behind a CONNECT.
     fn on_opening_answer(&mut self, answer: Answer, batch: &mut Batch<'_>) -> Result<(), End> {
         let State::Opening(opening) = &mut self.state else { return Ok(()) };
-        match opening.on_answer(answer?, &self.config)? {
+        match opening.on_answer(answer?, &self.config, &mut self.output)? {
             Progress::Ask(handle, request) => {
                 if let Request::Open { principal, .. } = &request {
                     self.description.user = Some(principal.user.to_string());
                 }
                 self.request = Some((handle, request));
             }
+            Progress::Challenged => {}
             Progress::Accepted => {
                 let last = std::mem::replace(&mut self.state, State::Closed { _last: None });
                 let State::Opening(opening) = last else { return Ok(()) };
@@ -204,16 +227,15 @@ impl Connection {
         match std::mem::replace(&mut self.state, State::Closed { _last: None }) {
             State::AwaitConnect | State::Closed { .. } => {}
             State::Opening(opening) => {
-                if let End::Refused(refusal) = end {
-                    self.refuse(ReasonCode::of_connect(refusal), opening.version());
+                if let Some((code, reason)) = end.connack() {
+                    opening.refuse(code, reason.as_deref(), &mut self.output);
                 }
             }
             State::Open(mut open) => {
                 if let Some(code) = end.disconnect_code()
                     && open.version().is_5()
                 {
-                    disconnect::write(code, &mut self.output.bytes);
-                    self.output.end_frame();
+                    open.write_disconnect(code, &end.reason(), &mut self.output);
                 }
                 open.publish_will(batch);
                 last = Some(open);
@@ -322,8 +344,9 @@ impl Adapter for Connection {
     }
 
     fn input_bytes_max(&self) -> usize {
-        match self.state {
+        match &self.state {
             State::AwaitConnect => self.config.connect_bytes_max,
+            State::Opening(opening) if opening.awaits_client() => self.config.connect_bytes_max,
             _ => self.config.packet_bytes_max,
         }
     }

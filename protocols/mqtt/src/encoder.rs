@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use trivium_core::address::{Coding, topic_of_words};
-use trivium_core::{Encoder, Field, Instant, Lost, Message, Protocol, Variant};
+use trivium_core::{Encoder, Field, Instant, Lost, Message, OWN_EXCHANGE, Protocol, Variant};
 
 use crate::address::encode_queue_topic;
 use crate::guard::{Property, Reader, id, property};
@@ -14,6 +14,18 @@ use crate::version::Version;
 
 /// The largest Remaining Length.
 const BODY_BYTES_MAX: usize = 268_435_455;
+
+/// How a PUBLISH names its topic (MQTT 5, section 3.3.2.3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// As it is.
+    #[default]
+    None,
+    /// As it is, and with this number from now on.
+    Set(u16),
+    /// With this number.
+    Use(u16),
+}
 
 /// What a PUBLISH says besides its message.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +42,8 @@ pub(crate) struct Envelope<'a> {
     /// The `$queue/<name>` topic of a delivery from a queue; the message's own address goes into
     /// the user property [`ORIGINAL_TOPIC`].
     pub(crate) queue_topic: Option<&'a str>,
+    /// How the topic is named; for MQTT 5.
+    pub(crate) alias: Alias,
     /// The time; `None` for what was published this moment.
     pub(crate) now: Option<Instant>,
     pub(crate) coding: Coding,
@@ -56,6 +70,7 @@ impl Envelope<'_> {
         let body_start = out.len();
         let is_written = match self.queue_topic {
             Some(topic) => write_text(topic.as_bytes(), out),
+            None if matches!(self.alias, Alias::Use(_)) => write_text(b"", out),
             None => write_topic(message, self.coding, out),
         };
         if !is_written {
@@ -97,6 +112,10 @@ impl Envelope<'_> {
         }
         if self.queue_topic.is_some() {
             write_original_topic(message, start, out);
+        }
+        if let Alias::Set(alias) | Alias::Use(alias) = self.alias {
+            out.push(id::TOPIC_ALIAS);
+            out.extend_from_slice(&alias.to_be_bytes());
         }
         for &subscription in self.subscription_ids {
             out.push(id::SUBSCRIPTION_ID);
@@ -192,7 +211,7 @@ fn write_topic(message: &Message, coding: Coding, out: &mut Vec<u8>) -> bool {
         return false;
     }
     let topic = &out[start + 2..];
-    if topic.first() == Some(&b'$') {
+    if topic.first() == Some(&b'$') && message.exchange_bytes() != OWN_EXCHANGE.as_bytes() {
         return false;
     }
     let Ok(length) = u16::try_from(topic.len()) else { return false };
@@ -242,6 +261,7 @@ impl Encoder for PublishEncoder {
             packet_id: 0,
             subscription_ids: &[],
             queue_topic: None,
+            alias: Alias::None,
             now: None,
             coding: if variant.0 & VARIANT_PLAIN != 0 { Coding::Plain } else { Coding::Shift },
         }

@@ -7,8 +7,9 @@
 //! # Reading order
 //!
 //! `connection.rs` is the life of a client and names its parts: `connection/opening.rs` (CONNECT to
-//! CONNACK), `connection/open.rs` (every packet after it), then `incoming.rs`, `outgoing.rs` and
-//! `subscribing.rs` for the three things a client does. Below them `packet/` reads and writes
+//! CONNACK, with AUTH between), `connection/open.rs` (every packet after it), then `incoming.rs`,
+//! `outgoing.rs` (with `slots.rs` and `aliases.rs`), `subscribing.rs` and `proving.rs` for what a
+//! client does. Below them `packet/` reads and writes
 //! packets, `guard.rs` is the bounds-checked reader and the property walker every packet passes,
 //! `properties.rs` translates to and from the other protocols, `encoder.rs` writes PUBLISH.
 //!

@@ -1,6 +1,7 @@
 //! Packets on the wire: the fixed header here, one file below for each family.
 
 pub(crate) mod acknowledgement;
+pub(crate) mod auth;
 pub(crate) mod connect;
 pub(crate) mod disconnect;
 pub(crate) mod publish;
@@ -9,6 +10,8 @@ pub(crate) mod subscribe;
 
 use crate::ReasonCode;
 use crate::fault::Fault;
+use crate::guard::{checked_text, id};
+use crate::properties::write_field;
 use crate::version::Version;
 
 /// The most octets of a fixed header.
@@ -132,6 +135,25 @@ pub(crate) fn variable(value: usize) -> ([u8; 4], usize) {
 pub(crate) fn write_variable(value: usize, out: &mut Vec<u8>) {
     let (octets, count) = variable(value);
     out.extend_from_slice(&octets[..count]);
+}
+
+/// Bytes of a Reason String: a sentence for a person.
+const REASON_BYTES_MAX: usize = 512;
+
+/// The text as a Reason String may be: short, and without what no string may hold.
+pub(crate) fn reason_text(text: &str) -> Option<&str> {
+    let text = &text[..text.floor_char_boundary(REASON_BYTES_MAX)];
+    (!text.is_empty() && checked_text(text.as_bytes()).is_ok()).then_some(text)
+}
+
+/// A property block's content that says why (MQTT 5, section 3.4.2.2.2), or nothing.
+pub(crate) fn reason_string(reason: Option<&str>) -> Vec<u8> {
+    let mut block = Vec::new();
+    if let Some(reason) = reason.and_then(reason_text) {
+        block.push(id::REASON_STRING);
+        write_field(reason.as_bytes(), &mut block);
+    }
+    block
 }
 
 #[cfg(test)]

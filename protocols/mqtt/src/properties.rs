@@ -316,7 +316,7 @@ pub(crate) fn write_pair(name: &str, value: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends a field of at most [`FIELD_BYTES_MAX`] octets behind its length.
-fn write_field(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_field(bytes: &[u8], out: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&bytes[..usize::from(length)]);

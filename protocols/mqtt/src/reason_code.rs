@@ -34,6 +34,10 @@ reason_codes! {
     NO_MATCHING_SUBSCRIBERS = 0x10;
     /// There was no such subscription.
     NO_SUBSCRIPTION_EXISTED = 0x11;
+    /// The authentication goes on.
+    CONTINUE_AUTHENTICATION = 0x18;
+    /// The client authenticates anew.
+    RE_AUTHENTICATE = 0x19;
     /// Nothing fits better.
     UNSPECIFIED_ERROR = 0x80;
     /// The packet cannot be parsed.

@@ -11,7 +11,7 @@ use trivium_core::{Batch, Body, Confirm, Draft, Refusal, Session, Ticket, Transm
 use super::End;
 use crate::address::Target;
 use crate::fault::Fault;
-use crate::packet::acknowledgement::Acknowledgement;
+use crate::packet::acknowledgement::{Acknowledgement, write_with_reason};
 use crate::packet::connect::Connect;
 use crate::packet::kind;
 use crate::packet::publish::Publish;
@@ -34,6 +34,10 @@ pub(super) struct Incoming {
     receive_maximum: usize,
     /// Acknowledgements that wait for the broker, in the order of their publishes.
     receipts: VecDeque<Receipt>,
+    /// Why, for those of `receipts` that report a failure, in their order.
+    reasons: VecDeque<Box<str>>,
+    /// Reason Strings are welcome, in packets of so many bytes.
+    reason_room: Option<usize>,
     /// Those of QoS 1 in `receipts`.
     qos_1_count: usize,
     /// QoS 2 identifiers from PUBLISH to PUBREL.
@@ -62,6 +66,7 @@ impl Incoming {
     pub(super) fn new(connect: &Connect, user: &str, received: &[u16], config: &Config) -> Self {
         let mut incoming = Self::of_version(connect.version, user, config);
         incoming.is_kept = connect.settings.session_expiry > 0;
+        incoming.reason_room = reason_room(connect);
         for packet_id in received {
             incoming.qos_2_ids.insert(*packet_id);
         }
@@ -79,6 +84,8 @@ impl Incoming {
             topic_alias_max: config.topic_alias_max,
             receive_maximum: usize::from(receive_maximum.max(1)),
             receipts: VecDeque::new(),
+            reasons: VecDeque::new(),
+            reason_room: None,
             qos_1_count: 0,
             qos_2_ids: PacketIds::default(),
             is_kept: false,
@@ -208,12 +215,25 @@ impl Incoming {
             return Err(refusal.into());
         }
         if publish.qos > 0 && self.version.is_5() {
-            return self.acknowledge(publish, ReasonCode::of_answer(&refusal), out);
+            return self.acknowledge_refused(publish, &refusal, out);
         }
         match refusal {
             Refusal::QueueFull { .. } | Refusal::Blocked { .. } if publish.qos == 0 => Ok(()),
             refusal => Err(refusal.into()),
         }
+    }
+
+    /// Acknowledges what was refused, with the reason.
+    fn acknowledge_refused(
+        &mut self,
+        publish: &Publish<'_>,
+        refusal: &Refusal,
+        out: &mut Transmit,
+    ) -> Result<(), End> {
+        if self.reason_room.is_some() {
+            self.reasons.push_back(refusal.to_string().into());
+        }
+        self.acknowledge(publish, ReasonCode::of_answer(refusal), out)
     }
 
     /// Acknowledges what has no ticket of its own, behind all that came before it.
@@ -268,10 +288,15 @@ impl Incoming {
         }
         let mut freed = None;
         let index = self.receipts.partition_point(|receipt| receipt.ticket < ticket);
+        let failed = |receipt: &&Receipt| receipt.code.is_error() && receipt.kind != kind::PUBCOMP;
+        let before = self.receipts.iter().take(index).filter(failed).count();
         if let Some(receipt) = self.receipts.get_mut(index)
             && receipt.ticket == ticket
         {
             receipt.code = ReasonCode::of_answer(&because);
+            if self.reason_room.is_some() {
+                self.reasons.insert(before, because.to_string().into());
+            }
             if receipt.kind == kind::PUBREC {
                 self.qos_2_ids.remove(receipt.packet_id);
                 freed = Some(receipt.packet_id);
@@ -288,9 +313,29 @@ impl Incoming {
         {
             self.receipts.pop_front();
             self.qos_1_count -= usize::from(kind == kind::PUBACK);
-            Acknowledgement { packet_id, code }.write(kind, self.version, &mut out.bytes);
+            let acknowledgement = Acknowledgement { packet_id, code };
+            if code.is_error() && kind != kind::PUBCOMP {
+                self.write_refused(acknowledgement, kind, out);
+            } else {
+                acknowledgement.write(kind, self.version, &mut out.bytes);
+            }
             out.end_frame();
         }
+    }
+
+    /// Writes the acknowledgement of the oldest publish that was refused.
+    fn write_refused(&mut self, acknowledgement: Acknowledgement, kind: u8, out: &mut Transmit) {
+        let start = out.bytes.len();
+        if let Some(room) = self.reason_room
+            && let Some(reason) = self.reasons.pop_front()
+        {
+            write_with_reason(acknowledgement, kind, &reason, &mut out.bytes);
+            if out.bytes.len() - start <= room {
+                return;
+            }
+            out.bytes.truncate(start);
+        }
+        acknowledgement.write(kind, self.version, &mut out.bytes);
     }
 
     /// The client knows that we have it: its identifier is free [MQTT-4.3.3-11]. A session that is
@@ -331,6 +376,13 @@ impl Incoming {
         Acknowledgement { packet_id, code }.write(kind::PUBCOMP, self.version, &mut out.bytes);
         out.end_frame();
     }
+}
+
+/// How large a packet with a Reason String may be; `None` for a client that wants none, or cannot
+/// have any.
+pub(super) fn reason_room(connect: &Connect) -> Option<usize> {
+    let limit = connect.settings.packet_bytes_max.unwrap_or(u32::MAX);
+    (connect.version.is_5() && connect.settings.wants_problems).then_some(limit as usize)
 }
 
 fn receive_maximum_exceeded() -> End {

@@ -10,14 +10,16 @@ use trivium_core::{
 };
 
 use super::End;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, reason_room};
 use super::opening::Entered;
 use super::outgoing::Outgoing;
+use super::proving::Proving;
 use super::subscribing::{Audience, Served, Subscribing};
 use crate::fault::Fault;
 use crate::packet::acknowledgement::Acknowledgement;
+use crate::packet::auth::Auth;
 use crate::packet::connect::Connect;
-use crate::packet::disconnect::{Disconnect, check_auth};
+use crate::packet::disconnect::{self, Disconnect};
 use crate::packet::publish::Publish;
 use crate::packet::subscribe::{Subscribe, Unsubscribe};
 use crate::packet::{Header, kind};
@@ -46,6 +48,9 @@ pub(super) struct Open {
     session_expiry_max: u32,
     filters_per_packet_max: usize,
     will: Option<Will>,
+    proving: Proving,
+    /// How large a packet with a Reason String may be; `None` when none is wanted.
+    reason_room: Option<usize>,
     incoming: Incoming,
     outgoing: Outgoing,
     subscribing: Subscribing,
@@ -74,6 +79,8 @@ impl Open {
             incoming: Incoming::new(&connect, entered.link.user(), &resumed.received, config),
             outgoing: Outgoing::new(&connect, &resumed.labels, config),
             subscribing,
+            proving: Proving::new(connect.authentication.is_some()),
+            reason_room: reason_room(&connect),
             will: connect.will,
             request: None,
             held: Vec::new(),
@@ -93,7 +100,7 @@ impl Open {
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
-        self.subscribing.is_waiting() || self.fetching.is_some()
+        self.subscribing.is_waiting() || self.fetching.is_some() || self.proving.is_waiting()
     }
 
     pub(super) const fn heard(&mut self, now: Instant) {
@@ -124,6 +131,17 @@ impl Open {
         if let Some(will) = self.will.take() {
             will.publish(&mut self.entered.session, batch);
         }
+    }
+
+    /// Says goodbye, and why if the client wants to know and can take so much.
+    pub(super) fn write_disconnect(&self, code: ReasonCode, reason: &str, out: &mut Transmit) {
+        let start = out.bytes.len();
+        disconnect::write(code, self.reason_room.map(|_| reason), &mut out.bytes);
+        if self.reason_room.is_some_and(|room| out.bytes.len() - start > room) {
+            out.bytes.truncate(start);
+            disconnect::write(code, None, &mut out.bytes);
+        }
+        out.end_frame();
     }
 
     /// Every packet but the first.
@@ -164,8 +182,7 @@ impl Open {
             }
             kind::DISCONNECT => return Err(self.on_disconnect(body)),
             kind::AUTH if self.version.is_5() => {
-                check_auth(body)?;
-                return Err(Fault::protocol("AUTH without an authentication method").into());
+                self.request = Some(self.proving.on_auth(Auth::decode(body)?)?);
             }
             kind::AUTH => return Err(Fault::malformed("packet type 15").into()),
             kind::CONNECT => return Err(Fault::protocol("a second CONNECT").into()),
@@ -268,6 +285,9 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
+        if self.proving.is_waiting() {
+            return self.proving.on_answer(answer, self.entered.link.user(), out);
+        }
         if let Some(audience) = self.fetching.take() {
             return self.on_more_retained(audience, answer, batch, out);
         }

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use trivium_core::control::{Credentials, Request, Response, Resumed};
-use trivium_core::{Batch, ConsumerId, Refusal, Session, SessionHandle, Transmit};
+use trivium_core::control::{Credentials, LoginState, Request, Response, Resumed};
+use trivium_core::{Batch, ConsumerId, Principal, Refusal, Session, SessionHandle, Transmit};
 
 use super::End;
+use super::incoming::reason_room;
 use super::open::{Open, Parts};
 use super::subscribing::Subscribing;
+use crate::address::response_information;
 use crate::fault::Fault;
+use crate::packet::auth::{self, Auth, METHOD};
 use crate::packet::connect::Connect;
-use crate::packet::reply::{Accepted, write_accepted};
+use crate::packet::disconnect::Disconnect;
+use crate::packet::reply::{Accepted, write_accepted, write_refused};
+use crate::packet::{Header, kind};
 use crate::version::Version;
 use crate::{Config, ReasonCode};
 use mqttbytes::v5::ConnAckProperties;
@@ -27,6 +32,10 @@ pub(super) struct Opening {
     subscribing: Subscribing,
     /// Consumers of the resumed session, to be started after the CONNACK.
     consumers: Vec<ConsumerId>,
+    /// Enhanced authentication: what the client must answer, while we wait for it.
+    challenge: Option<LoginState>,
+    /// What proves the broker to the client.
+    proof: Vec<u8>,
 }
 
 /// Its place in the vhost.
@@ -41,11 +50,17 @@ pub(super) struct Entered {
 #[derive(Debug)]
 pub(super) enum Progress {
     Ask(Option<SessionHandle>, Request),
+    /// The client is asked something.
+    Challenged,
     Accepted,
 }
 
-/// What the client presented, taken out of its CONNECT: a password is not kept.
+/// What the client presented, taken out of its CONNECT: a password is not kept. Who names a method
+/// of authentication is who that says, whatever the user name.
 pub(super) fn credentials(connect: &mut Connect) -> Credentials {
+    if let Some(data) = &mut connect.authentication {
+        return Credentials { mechanism: METHOD, user: None, password: std::mem::take(data) };
+    }
     Credentials {
         mechanism: "PLAIN",
         user: connect.user.take(),
@@ -64,7 +79,39 @@ impl Opening {
             client_id: String::new(),
             resumed: None,
             consumers: Vec::new(),
+            challenge: None,
+            proof: Vec::new(),
         }
+    }
+
+    /// Whether the client must answer before anything goes on.
+    pub(super) const fn awaits_client(&self) -> bool {
+        self.challenge.is_some()
+    }
+
+    /// The client says something before its CONNACK [MQTT-3.1.2-30].
+    pub(super) fn on_packet(&mut self, header: Header, packet: &[u8]) -> Result<Request, End> {
+        header.check(self.version())?;
+        match header.kind() {
+            kind::AUTH => {}
+            kind::DISCONNECT => {
+                let disconnect = Disconnect::decode(header.body(packet), self.version())?;
+                return Err(End::Goodbye(disconnect.code));
+            }
+            _ => return Err(Fault::protocol("authentication is not over").into()),
+        }
+        let auth = Auth::decode(header.body(packet))?;
+        if auth.code != ReasonCode::CONTINUE_AUTHENTICATION || auth.method != Some(METHOD) {
+            return Err(Fault::protocol("AUTH that does not go on with CONNECT's").into());
+        }
+        let state = self.challenge.take().ok_or(Refusal::Internal)?;
+        Ok(Request::LoginStep { state, data: auth.data.to_vec() })
+    }
+
+    /// Writes the CONNACK that refuses.
+    pub(super) fn refuse(&self, code: ReasonCode, reason: Option<&str>, out: &mut Transmit) {
+        let room = reason_room(&self.connect);
+        write_refusal(code, reason.zip(room), self.version(), out);
     }
 
     pub(super) fn client_id(&self) -> &str {
@@ -84,10 +131,19 @@ impl Opening {
         &mut self,
         response: Response,
         config: &Config,
+        out: &mut Transmit,
     ) -> Result<Progress, End> {
         match response {
-            Response::LoggedIn(principal) => {
-                Ok(Progress::Ask(None, Request::Open { principal, vhost: None }))
+            Response::LoggedIn(principal) => Ok(enter(principal, config)),
+            Response::Proven { principal, data } => {
+                self.proof = data;
+                Ok(enter(principal, config))
+            }
+            Response::Challenge { data, state } => {
+                self.challenge = Some(state);
+                auth::write(ReasonCode::CONTINUE_AUTHENTICATION, &data, &mut out.bytes);
+                out.end_frame();
+                Ok(Progress::Challenged)
             }
             Response::Opened(link) => {
                 self.check_will_user(link.user())?;
@@ -156,7 +212,9 @@ impl Opening {
         batch: &mut Batch<'_>,
         out: &mut Transmit,
     ) -> Result<Open, End> {
-        let Self { mut connect, entered, client_id, resumed, subscribing, consumers } = self;
+        let Self {
+            mut connect, entered, client_id, resumed, subscribing, consumers, proof, ..
+        } = self;
         let mut entered = entered.ok_or(Refusal::Internal)?;
         if let Some(will) = &mut connect.will {
             will.target = will.target.recoded(config.coding)?;
@@ -165,8 +223,12 @@ impl Opening {
             connect.version.is_5() && (connect.keep_alive_s == 0 || connect.keep_alive_s > cap)
         });
         let session_present = resumed.is_some();
-        let accepted =
-            Accepted { session_present, properties: properties(&connect, client_id, cap, config) };
+        let mut properties = properties(&connect, client_id, cap, config);
+        if connect.authentication.is_some() {
+            properties.authentication_method = Some(METHOD.to_owned());
+            properties.authentication_data = Some(proof.into());
+        }
+        let accepted = Accepted { session_present, properties };
         let start = out.bytes.len();
         write_accepted(accepted, connect.version, &mut out.bytes);
         if let Some(limit) = connect.settings.packet_bytes_max
@@ -190,6 +252,29 @@ impl Opening {
     }
 }
 
+/// Appends the CONNACK that refuses, with the reason where there is room for it.
+pub(super) fn write_refusal(
+    code: ReasonCode,
+    reason: Option<(&str, usize)>,
+    version: Version,
+    out: &mut Transmit,
+) {
+    let start = out.bytes.len();
+    let (reason, room) = reason.unzip();
+    write_refused(code, reason, version, &mut out.bytes);
+    if room.is_some_and(|room| out.bytes.len() - start > room) {
+        out.bytes.truncate(start);
+        write_refused(code, None, version, &mut out.bytes);
+    }
+    out.end_frame();
+}
+
+/// Into the vhost that the login names, or else the listener.
+fn enter(principal: Principal, config: &Config) -> Progress {
+    let vhost = config.vhost.clone().filter(|_| principal.vhost.is_none());
+    Progress::Ask(None, Request::Open { principal, vhost })
+}
+
 /// What MQTT 5 is told (section 3.2.2.3).
 fn properties(
     connect: &Connect,
@@ -202,6 +287,8 @@ fn properties(
         .then_some(connect.settings.session_expiry);
     properties.receive_max = (config.receive_maximum < u16::MAX).then_some(config.receive_maximum);
     properties.max_packet_size = u32::try_from(config.packet_bytes_max).ok();
+    let wants_response = connect.settings.wants_response;
+    properties.response_information = wants_response.then(|| response_information(&client_id));
     properties.assigned_client_identifier = connect.client_id.is_empty().then_some(client_id);
     properties.topic_alias_max = (config.topic_alias_max > 0).then_some(config.topic_alias_max);
     properties.server_keep_alive = keep_alive_cap;

@@ -12,8 +12,9 @@ use trivium_core::{
     Transmit,
 };
 
+use super::aliases::Aliases;
 use super::slots::{Sent, Slots};
-use crate::encoder::Envelope;
+use crate::encoder::{Alias, Envelope};
 use crate::packet::acknowledgement::Acknowledgement;
 use crate::packet::connect::Connect;
 use crate::packet::kind;
@@ -32,6 +33,7 @@ pub(super) struct Outgoing {
     is_kept: bool,
     /// See [`Config::unset_is_qos_0`].
     unset_is_qos_0: bool,
+    aliases: Aliases,
     slots: Slots,
     /// Packets that must not leave before the log has what they say, at most two a slot.
     waiting: VecDeque<(Ticket, Later)>,
@@ -60,6 +62,7 @@ impl Outgoing {
             coding: config.coding,
             is_kept: connect.settings.session_expiry > 0,
             unset_is_qos_0: config.unset_is_qos_0,
+            aliases: Aliases::new(connect.settings.topic_alias_max.min(config.topic_alias_max)),
             slots: Slots::new(unsettled_max, labels),
             waiting: VecDeque::new(),
         }
@@ -108,6 +111,7 @@ impl Outgoing {
             packet_id,
             subscription_ids: &matched.ids,
             queue_topic: matched.queue_topic.as_deref(),
+            alias: Alias::None,
             now: Some(batch.now()),
             coding: self.coding,
         };
@@ -145,7 +149,7 @@ impl Outgoing {
 
     /// Sends a retained message that needs no acknowledgement.
     pub(super) fn on_retained(
-        &self,
+        &mut self,
         message: &Message,
         matched: &Matched,
         batch: &Batch<'_>,
@@ -159,6 +163,7 @@ impl Outgoing {
             packet_id: 0,
             subscription_ids: &matched.ids,
             queue_topic: None,
+            alias: Alias::None,
             now: Some(batch.now()),
             coding: self.coding,
         };
@@ -174,12 +179,15 @@ impl Outgoing {
     }
 
     fn write(
-        &self,
-        envelope: Envelope<'_>,
+        &mut self,
+        mut envelope: Envelope<'_>,
         message: &Message,
         out: &mut Transmit,
         lost: &mut Lost,
     ) -> bool {
+        if envelope.queue_topic.is_none() {
+            envelope.alias = self.aliases.of(message.routing_key());
+        }
         let start = out.bytes.len();
         let is_written = envelope.write(message, &mut out.bytes, lost);
         if out.bytes.len() - start > self.packet_bytes_max {
@@ -187,6 +195,7 @@ impl Outgoing {
             return false;
         }
         if is_written {
+            self.aliases.sent(envelope.alias, message.routing_key());
             out.end_frame();
         }
         is_written

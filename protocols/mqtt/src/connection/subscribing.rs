@@ -14,6 +14,7 @@ use trivium_core::control::{
 use trivium_core::{ConsumerId, Delivery, Message, Refusal, Transmit};
 
 use super::End;
+use super::incoming::reason_room;
 use crate::Config;
 use crate::ReasonCode;
 use crate::address::source_of_filter;
@@ -35,6 +36,8 @@ pub(super) struct Subscribing {
     version: Version,
     /// The client's Maximum Packet Size, if it set one.
     packet_bytes_max: Option<u32>,
+    /// How large a packet with a Reason String may be; `None` when none is wanted.
+    reason_room: Option<usize>,
     subscriptions_max: usize,
     coding: Coding,
     subscriptions: Subscriptions,
@@ -47,6 +50,8 @@ enum Pending {
         packet_id: u16,
         /// One a filter asked for.
         codes: Vec<ReasonCode>,
+        /// Why the first that failed did.
+        reason: Option<String>,
         /// Those the broker was asked for.
         asked: Vec<Asked>,
     },
@@ -78,13 +83,12 @@ pub(super) struct Served {
     pub(super) rest: Option<Box<RetainedRest>>,
 }
 
-/// What a retained message is sent for.
+/// The subscription that a retained message is sent for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Audience {
-    /// A fire-and-forget subscription alone.
-    One { no_local: bool },
-    /// All subscriptions of the session's queue that match.
-    Session,
+pub(super) struct Audience {
+    no_local: bool,
+    /// Its packets depend on what else the client is subscribed to.
+    is_queued: bool,
 }
 
 impl Subscribing {
@@ -92,6 +96,7 @@ impl Subscribing {
         Self {
             version: connect.version,
             packet_bytes_max: connect.settings.packet_bytes_max,
+            reason_room: reason_room(connect),
             subscriptions_max: config.subscriptions_max,
             coding: config.coding,
             subscriptions: Subscriptions::default(),
@@ -126,7 +131,7 @@ impl Subscribing {
             .collect();
         let subscriptions = asked.iter().map(|asked| self.subscription(asked)).collect();
         let codes = vec![ReasonCode::SUCCESS; asked.len()];
-        self.pending = Some(Pending::Subscribe { packet_id: 0, codes, asked });
+        self.pending = Some(Pending::Subscribe { packet_id: 0, codes, reason: None, asked });
         Request::Subscribe(subscriptions)
     }
 
@@ -161,12 +166,13 @@ impl Subscribing {
         let mut asked = Vec::with_capacity(filters.len());
         // As if each filter had come in a packet of its own [MQTT-3.8.4-5].
         let mut added = BTreeSet::new();
+        let mut reason = None;
         for (index, requested) in filters.into_iter().enumerate() {
             let is_new = !self.subscriptions.contains(&requested.filter)
                 && !added.contains(&requested.filter);
             let count = self.subscriptions.len() + added.len();
             let grant = if is_new && count >= self.subscriptions_max {
-                Err(ReasonCode::QUOTA_EXCEEDED)
+                Err((ReasonCode::QUOTA_EXCEEDED, "too many subscriptions"))
             } else {
                 grant(&requested, self.coding)
             };
@@ -176,15 +182,18 @@ impl Subscribing {
                     asked.push(self.asked(index, requested, source, qos, id, is_new));
                     ReasonCode(qos)
                 }
-                Err(code) => code,
+                Err((code, why)) => {
+                    reason.get_or_insert_with(|| why.to_owned());
+                    code
+                }
             });
         }
         if asked.is_empty() {
-            self.write_suback(packet_id, &codes, out)?;
+            self.write_suback(packet_id, &codes, reason.as_deref(), out)?;
             return Ok(None);
         }
         let subscriptions = asked.iter().map(|asked| self.subscription(asked)).collect();
-        self.pending = Some(Pending::Subscribe { packet_id, codes, asked });
+        self.pending = Some(Pending::Subscribe { packet_id, codes, reason, asked });
         Ok(Some(Request::Subscribe(subscriptions)))
     }
 
@@ -260,7 +269,7 @@ impl Subscribing {
             });
         }
         if sources.is_empty() {
-            self.write_unsuback(packet_id, &codes, out)?;
+            self.write_unsuback(packet_id, &codes, None, out)?;
             return Ok(None);
         }
         self.pending = Some(Pending::Unsubscribe { packet_id, filters, codes });
@@ -276,24 +285,27 @@ impl Subscribing {
         match (self.pending.take(), answer) {
             (_, Err(Refusal::TakenOver)) => Err(Refusal::TakenOver.into()),
             (
-                Some(Pending::Subscribe { packet_id, mut codes, asked }),
+                Some(Pending::Subscribe { packet_id, mut codes, mut reason, asked }),
                 Ok(Response::Subscribed(answers)),
             ) => {
                 let mut granted = Vec::with_capacity(answers.len());
                 for (asked, answer) in asked.into_iter().zip(answers) {
                     match answer {
                         Ok(grant) => granted.push((asked, grant)),
-                        Err(refusal) => codes[asked.index] = ReasonCode::of_answer(&refusal),
+                        Err(refusal) => {
+                            codes[asked.index] = ReasonCode::of_answer(&refusal);
+                            reason.get_or_insert_with(|| refusal.to_string());
+                        }
                     }
                 }
-                self.write_suback(packet_id, &codes, out)?;
+                self.write_suback(packet_id, &codes, reason.as_deref(), out)?;
                 Ok(self.on_subscribed(granted))
             }
-            (Some(Pending::Subscribe { packet_id, mut codes, asked }), Err(refusal)) => {
+            (Some(Pending::Subscribe { packet_id, mut codes, asked, .. }), Err(refusal)) => {
                 for asked in asked {
                     codes[asked.index] = ReasonCode::of_answer(&refusal);
                 }
-                self.write_suback(packet_id, &codes, out)?;
+                self.write_suback(packet_id, &codes, Some(&refusal.to_string()), out)?;
                 Ok(Vec::new())
             }
             (
@@ -303,12 +315,12 @@ impl Subscribing {
                 for filter in &filters {
                     self.subscriptions.remove(filter);
                 }
-                self.write_unsuback(packet_id, &codes, out)?;
+                self.write_unsuback(packet_id, &codes, None, out)?;
                 Ok(Vec::new())
             }
             (Some(Pending::Unsubscribe { packet_id, mut codes, .. }), Err(refusal)) => {
                 codes.fill(ReasonCode::of_answer(&refusal));
-                self.write_unsuback(packet_id, &codes, out)?;
+                self.write_unsuback(packet_id, &codes, Some(&refusal.to_string()), out)?;
                 Ok(Vec::new())
             }
             _ => Err(Refusal::Internal.into()),
@@ -319,11 +331,8 @@ impl Subscribing {
         let mut served = Vec::with_capacity(granted.len());
         for (asked, Granted { consumer, retained, rest }) in granted {
             let filter = &asked.filter;
-            let audience = if filter.is_fire_and_forget {
-                Audience::One { no_local: filter.no_local }
-            } else {
-                Audience::Session
-            };
+            let (no_local, is_queued) = (filter.no_local, !filter.is_fire_and_forget);
+            let audience = Audience { no_local, is_queued };
             served.push(Served { consumer, audience, retained, rest });
             self.subscriptions.insert(asked.text, asked.filter, consumer);
         }
@@ -338,33 +347,53 @@ impl Subscribing {
         audience: Audience,
         is_own: bool,
     ) -> Option<&Matched> {
-        match audience {
-            Audience::One { no_local } => {
-                (!no_local || !is_own).then_some(const { &Matched::NONE })
-            }
-            Audience::Session => self.subscriptions.matching(message.routing_key(), is_own),
+        if audience.no_local && is_own {
+            return None;
         }
+        let matched =
+            audience.is_queued.then(|| self.subscriptions.matching(message.routing_key(), is_own));
+        // Replaced since, in the same packet: it was sent all the same [MQTT-3.8.4-5].
+        Some(matched.flatten().unwrap_or(const { &Matched::NONE }))
     }
 
     fn write_suback(
         &self,
         packet_id: u16,
         codes: &[ReasonCode],
+        reason: Option<&str>,
         out: &mut Transmit,
     ) -> Result<(), End> {
-        let start = out.bytes.len();
-        write_suback(packet_id, codes, self.version, &mut out.bytes);
-        self.end_reply(start, out)
+        self.write_reply(reason, out, |reason, bytes| {
+            write_suback(packet_id, codes, reason, self.version, bytes);
+        })
     }
 
     fn write_unsuback(
         &self,
         packet_id: u16,
         codes: &[ReasonCode],
+        reason: Option<&str>,
         out: &mut Transmit,
     ) -> Result<(), End> {
+        self.write_reply(reason, out, |reason, bytes| {
+            write_unsuback(packet_id, codes, reason, self.version, bytes);
+        })
+    }
+
+    /// Writes a reply, with the reason if the client wants it and can take so much.
+    fn write_reply(
+        &self,
+        reason: Option<&str>,
+        out: &mut Transmit,
+        write: impl Fn(Option<&str>, &mut Vec<u8>),
+    ) -> Result<(), End> {
         let start = out.bytes.len();
-        write_unsuback(packet_id, codes, self.version, &mut out.bytes);
+        let reason = reason.filter(|_| self.reason_room.is_some());
+        write(reason, &mut out.bytes);
+        if reason.is_some() && self.reason_room.is_some_and(|room| out.bytes.len() - start > room) {
+            out.bytes.truncate(start);
+            write(None, &mut out.bytes);
+        }
         self.end_reply(start, out)
     }
 
@@ -381,12 +410,15 @@ impl Subscribing {
 }
 
 /// What the filter leads to and the QoS granted, or why not.
-fn grant(requested: &Requested, coding: Coding) -> Result<(Source, u8), ReasonCode> {
-    let source =
-        source_of_filter(&requested.filter, coding).ok_or(ReasonCode::TOPIC_FILTER_INVALID)?;
+fn grant(
+    requested: &Requested,
+    coding: Coding,
+) -> Result<(Source, u8), (ReasonCode, &'static str)> {
+    let source = source_of_filter(&requested.filter, coding)
+        .ok_or((ReasonCode::TOPIC_FILTER_INVALID, "the topic filter is not valid"))?;
     if matches!(source, Source::Queue(_)) && requested.qos == 0 {
-        // Whoever takes from a queue has to settle.
-        return Err(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);
+        let reason = "whoever takes from a queue has to acknowledge: ask for QoS 1";
+        return Err((ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, reason));
     }
     let qos_max = if matches!(source, Source::Filter(_)) { 2 } else { SHARED_QOS_MAX };
     Ok((source, requested.qos.min(qos_max)))

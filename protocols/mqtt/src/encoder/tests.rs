@@ -53,6 +53,7 @@ const PLAIN: Envelope<'_> = Envelope {
     packet_id: 0,
     subscription_ids: &[],
     queue_topic: None,
+    alias: Alias::None,
     now: None,
     coding: Coding::Shift,
 };
@@ -90,7 +91,8 @@ proptest! {
             let mut out = b"before".to_vec();
             let envelope = Envelope {
                 version, dup: false, qos, retain: true, packet_id, subscription_ids: &ids,
-                queue_topic: None, now: None, coding: Coding::Shift,
+                queue_topic: None,
+                alias: Alias::None, now: None, coding: Coding::Shift,
             };
             prop_assert!(envelope.write(&message, &mut out, &mut Lost::default()));
             let mut stream = BytesMut::from(&out[6..]);

@@ -1,7 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5, sections 3.4 to 3.7): one shape, four reason sets.
 //! Half of the packets of a QoS 1 conversation, so they are read and written in place.
 
-use super::kind;
+use super::{kind, reason_string, write_variable};
 use crate::ReasonCode;
 use crate::fault::Fault;
 use crate::guard::{Allowed, Reader, walk};
@@ -47,6 +47,24 @@ impl Acknowledgement {
             out.extend_from_slice(&[first, 2, high, low]);
         }
     }
+}
+
+/// Appends a PUBACK or PUBREC of MQTT 5 that says why.
+pub(crate) fn write_with_reason(
+    acknowledgement: Acknowledgement,
+    kind: u8,
+    reason: &str,
+    out: &mut Vec<u8>,
+) {
+    let block = reason_string(Some(reason));
+    let mut length = Vec::new();
+    write_variable(block.len(), &mut length);
+    out.push(kind << 4);
+    write_variable(3 + length.len() + block.len(), out);
+    out.extend_from_slice(&acknowledgement.packet_id.to_be_bytes());
+    out.push(acknowledgement.code.0);
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&block);
 }
 
 const fn is_known(kind: u8, code: ReasonCode) -> bool {

@@ -1,6 +1,7 @@
 //! CONNECT (MQTT 5, section 3.1; 3.1.1, section 3.1): our own decoder, since the version is only
 //! known inside the packet and passwords are octets.
 
+use super::auth::METHOD;
 use super::publish::MessageProperties;
 use crate::ReasonCode;
 use crate::address::Target;
@@ -25,6 +26,8 @@ pub(crate) struct Connect {
     pub(crate) will: Option<Will>,
     pub(crate) user: Option<String>,
     pub(crate) password: Vec<u8>,
+    /// Authentication Data, when the client asked for our [method](METHOD).
+    pub(crate) authentication: Option<Vec<u8>>,
 }
 
 /// CONNECT's properties; the defaults are what their absence means.
@@ -34,11 +37,24 @@ pub(crate) struct Settings {
     pub(crate) session_expiry: u32,
     pub(crate) receive_maximum: u16,
     pub(crate) packet_bytes_max: Option<u32>,
+    /// Aliases that we may set.
+    pub(crate) topic_alias_max: u16,
+    /// Reason Strings are welcome.
+    pub(crate) wants_problems: bool,
+    /// So is Response Information.
+    pub(crate) wants_response: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { session_expiry: 0, receive_maximum: u16::MAX, packet_bytes_max: None }
+        Self {
+            session_expiry: 0,
+            receive_maximum: u16::MAX,
+            packet_bytes_max: None,
+            topic_alias_max: 0,
+            wants_problems: true,
+            wants_response: false,
+        }
     }
 }
 
@@ -65,8 +81,11 @@ impl Connect {
     fn decode_version(reader: &mut Reader<'_>, version: Version) -> Result<Self, Fault> {
         let flags = ConnectFlags::check(reader.octet()?, version)?;
         let keep_alive_s = reader.two()?;
-        let mut settings =
-            if version.is_5() { settings(reader.property_block()?)? } else { Settings::default() };
+        let (mut settings, authentication) = if version.is_5() {
+            settings(reader.property_block()?)?
+        } else {
+            (Settings::default(), None)
+        };
         if !version.is_5() && !flags.has(ConnectFlags::CLEAN_START) {
             // Clean Session 0 keeps the session [MQTT-3.1.2-4].
             settings.session_expiry = u32::MAX;
@@ -92,6 +111,7 @@ impl Connect {
             will,
             user,
             password,
+            authentication,
         })
     }
 }
@@ -167,9 +187,10 @@ impl ConnectFlags {
     }
 }
 
-fn settings(block: &[u8]) -> Result<Settings, Fault> {
+/// What the properties say, and the Authentication Data of a client that names a method.
+fn settings(block: &[u8]) -> Result<(Settings, Option<Vec<u8>>), Fault> {
     let mut settings = Settings::default();
-    let (mut has_method, mut has_data) = (false, false);
+    let (mut method, mut data) = (None, None);
     walk(block, Allowed::CONNECT, |id, value, _| {
         match (id, value) {
             (id::SESSION_EXPIRY, Property::Number(seconds)) => settings.session_expiry = seconds,
@@ -179,19 +200,25 @@ fn settings(block: &[u8]) -> Result<Settings, Fault> {
             (id::PACKET_BYTES_MAX, Property::Number(bytes)) => {
                 settings.packet_bytes_max = Some(bytes);
             }
-            (id::AUTHENTICATION_METHOD, _) => has_method = true,
-            (id::AUTHENTICATION_DATA, _) => has_data = true,
+            (id::TOPIC_ALIAS_MAXIMUM, Property::Number(count)) => {
+                settings.topic_alias_max = u16::try_from(count).unwrap_or(u16::MAX);
+            }
+            (id::REQUEST_PROBLEM, Property::Number(flag)) => settings.wants_problems = flag == 1,
+            (id::REQUEST_RESPONSE, Property::Number(flag)) => settings.wants_response = flag == 1,
+            (id::AUTHENTICATION_METHOD, Property::Text(text)) => method = Some(text.to_owned()),
+            (id::AUTHENTICATION_DATA, Property::Binary(bytes)) => data = Some(bytes.to_vec()),
             _ => {}
         }
         Ok(())
     })?;
-    if has_method {
-        return Err(Fault::new(ReasonCode::BAD_AUTHENTICATION_METHOD, "authentication method"));
+    match (method, data) {
+        (None, None) => Ok((settings, None)),
+        (None, Some(_)) => Err(Fault::protocol("authentication data without a method")),
+        (Some(method), data) if method == METHOD => Ok((settings, Some(data.unwrap_or_default()))),
+        (Some(_), _) => {
+            Err(Fault::new(ReasonCode::BAD_AUTHENTICATION_METHOD, "authentication method"))
+        }
     }
-    if has_data {
-        return Err(Fault::protocol("authentication data without a method"));
-    }
-    Ok(settings)
 }
 
 fn will(reader: &mut Reader<'_>, flags: ConnectFlags, version: Version) -> Result<Will, Fault> {

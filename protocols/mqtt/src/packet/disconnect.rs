@@ -1,5 +1,6 @@
-//! DISCONNECT (MQTT 5, section 3.14) and AUTH (section 3.15) from a client, and our DISCONNECT.
+//! DISCONNECT (MQTT 5, section 3.14), in both directions.
 
+use super::{reason_string, write_variable};
 use crate::ReasonCode;
 use crate::fault::Fault;
 use crate::guard::{Allowed, Property, Reader, id, walk};
@@ -45,21 +46,15 @@ const fn is_from_client(code: ReasonCode) -> bool {
     matches!(code.0, 0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x99)
 }
 
-/// Appends a DISCONNECT of MQTT 5, with its empty property block: clients built on `mqttbytes`
-/// wait for ever on the form without.
-pub(crate) fn write(code: ReasonCode, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[0xE0, 2, code.0, 0]);
-}
-
-/// Checks an AUTH packet (MQTT 5 only); there is nothing in it that we use yet.
-pub(crate) fn check_auth(body: &[u8]) -> Result<(), Fault> {
-    let mut reader = Reader::new(body);
-    if reader.is_empty() {
-        return Ok(());
-    }
-    if !matches!(reader.octet()?, 0x00 | 0x18 | 0x19) {
-        return Err(Fault::malformed("a reason code that AUTH does not carry"));
-    }
-    walk(reader.property_block()?, Allowed::AUTH, |_, _, _| Ok(()))?;
-    reader.end()
+/// Appends a DISCONNECT of MQTT 5, in any case with its property block: clients built on
+/// `mqttbytes` wait for ever on the form without.
+pub(crate) fn write(code: ReasonCode, reason: Option<&str>, out: &mut Vec<u8>) {
+    let block = reason_string(reason);
+    let mut length = Vec::new();
+    write_variable(block.len(), &mut length);
+    out.push(0xE0);
+    write_variable(1 + length.len() + block.len(), out);
+    out.push(code.0);
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&block);
 }

@@ -1,9 +1,13 @@
 //! CONNACK, SUBACK and UNSUBACK, encoded by `mqttbytes`.
 
 use bytes::BytesMut;
-use mqttbytes::v5::{ConnAckProperties, ConnectReturnCode, SubscribeReasonCode, UnsubAckReason};
+use mqttbytes::v5::{
+    ConnAckProperties, ConnectReturnCode, SubAckProperties, SubscribeReasonCode,
+    UnsubAckProperties, UnsubAckReason,
+};
 use mqttbytes::{QoS, v4, v5};
 
+use super::reason_text;
 use crate::ReasonCode;
 use crate::version::Version;
 
@@ -42,13 +46,20 @@ pub(crate) fn write_accepted(accepted: Accepted, version: Version, out: &mut Vec
     }
 }
 
-/// Appends the CONNACK that refuses.
-pub(crate) fn write_refused(code: ReasonCode, version: Version, out: &mut Vec<u8>) {
+/// Appends the CONNACK that refuses, and in MQTT 5 may say why.
+pub(crate) fn write_refused(
+    code: ReasonCode,
+    reason: Option<&str>,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
     if version.is_5() {
+        let mut properties = ConnAckProperties::new();
+        properties.reason_string = reason.and_then(reason_text).map(str::to_owned);
         let packet = v5::ConnAck {
             session_present: false,
             code: connect_code(code),
-            properties: Some(ConnAckProperties::new()),
+            properties: Some(properties),
         };
         append(out, |buffer| packet.write(buffer));
     } else {
@@ -82,20 +93,26 @@ const fn connect_code(code: ReasonCode) -> ConnectReturnCode {
     }
 }
 
-/// Appends a SUBACK with one code a filter [MQTT-3.8.4-6]; 3.1.1 knows only 0x80 as a failure.
+/// Appends a SUBACK with one code a filter [MQTT-3.8.4-6], and in MQTT 5 why one of them is a
+/// failure; 3.1.1 knows only 0x80 as one.
 pub(crate) fn write_suback(
     packet_id: u16,
     codes: &[ReasonCode],
+    reason: Option<&str>,
     version: Version,
     out: &mut Vec<u8>,
 ) {
     if version.is_5() {
+        let properties = reason.and_then(reason_text).map(|reason| SubAckProperties {
+            reason_string: Some(reason.to_owned()),
+            user_properties: Vec::new(),
+        });
         let codes = codes
             .iter()
             .map(|code| SubscribeReasonCode::try_from(code.0))
             .map(|code| code.unwrap_or(SubscribeReasonCode::Unspecified))
             .collect();
-        let packet = v5::SubAck { pkid: packet_id, return_codes: codes, properties: None };
+        let packet = v5::SubAck { pkid: packet_id, return_codes: codes, properties };
         append(out, |buffer| packet.write(buffer));
     } else {
         let codes = codes
@@ -111,16 +128,21 @@ pub(crate) fn write_suback(
     }
 }
 
-/// Appends an UNSUBACK; its codes are MQTT 5's.
+/// Appends an UNSUBACK; its codes are MQTT 5's, and why one of them is a failure.
 pub(crate) fn write_unsuback(
     packet_id: u16,
     codes: &[ReasonCode],
+    reason: Option<&str>,
     version: Version,
     out: &mut Vec<u8>,
 ) {
     if version.is_5() {
         let reasons = codes.iter().copied().map(unsubscribe_code).collect();
-        let packet = v5::UnsubAck { pkid: packet_id, reasons, properties: None };
+        let properties = reason.and_then(reason_text).map(|reason| UnsubAckProperties {
+            reason_string: Some(reason.to_owned()),
+            user_properties: Vec::new(),
+        });
+        let packet = v5::UnsubAck { pkid: packet_id, reasons, properties };
         append(out, |buffer| packet.write(buffer));
     } else {
         append(out, |buffer| v4::UnsubAck::new(packet_id).write(buffer));

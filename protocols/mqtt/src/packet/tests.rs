@@ -33,7 +33,7 @@ fn decode(packet: &[u8], version: Version) -> Result<(), Fault> {
         kind::SUBSCRIBE => Subscribe::decode(header, packet, version, 10).map(drop),
         kind::UNSUBSCRIBE => Unsubscribe::decode(header, packet, version, 10).map(drop),
         kind::DISCONNECT => Disconnect::decode(body, version).map(drop),
-        kind::AUTH => disconnect::check_auth(body),
+        kind::AUTH => auth::Auth::decode(body).map(drop),
         _ => Ok(()),
     }
 }
@@ -351,10 +351,10 @@ proptest! {
 fn mqttbytes_reads_our_replies() {
     let mut out = Vec::new();
     let codes = [ReasonCode(0), ReasonCode(1), ReasonCode(0x9E), ReasonCode(0x8F)];
-    reply::write_suback(9, &codes, Version::V5, &mut out);
-    reply::write_unsuback(9, &[ReasonCode(0), ReasonCode(0x11)], Version::V5, &mut out);
-    reply::write_refused(ReasonCode::NOT_AUTHORIZED, Version::V5, &mut out);
-    disconnect::write(ReasonCode::SESSION_TAKEN_OVER, &mut out);
+    reply::write_suback(9, &codes, None, Version::V5, &mut out);
+    reply::write_unsuback(9, &[ReasonCode(0), ReasonCode(0x11)], None, Version::V5, &mut out);
+    reply::write_refused(ReasonCode::NOT_AUTHORIZED, None, Version::V5, &mut out);
+    disconnect::write(ReasonCode::SESSION_TAKEN_OVER, None, &mut out);
     let mut stream = BytesMut::from(&out[..]);
     let mut next = || v5::read(&mut stream, LIMIT).unwrap();
     let v5::Packet::SubAck(suback) = next() else { panic!() };
@@ -373,9 +373,9 @@ fn mqttbytes_reads_our_replies() {
     assert_eq!(disconnect.reason_code, v5::DisconnectReasonCode::SessionTakenOver);
 
     let mut out = Vec::new();
-    reply::write_suback(9, &codes, Version::V311, &mut out);
-    reply::write_unsuback(9, &[ReasonCode(0x11)], Version::V311, &mut out);
-    reply::write_refused(ReasonCode::NOT_AUTHORIZED, Version::V311, &mut out);
+    reply::write_suback(9, &codes, None, Version::V311, &mut out);
+    reply::write_unsuback(9, &[ReasonCode(0x11)], None, Version::V311, &mut out);
+    reply::write_refused(ReasonCode::NOT_AUTHORIZED, None, Version::V311, &mut out);
     assert_eq!(out, b"\x90\x06\0\x09\0\x01\x80\x80\xB0\x02\0\x09\x20\x02\0\x05");
     assert_eq!(QoS::AtLeastOnce as u8, 1);
 }

@@ -10,7 +10,7 @@ fn connect_with_will(version: Version, client_id: &str, keep_alive: u8, flags: u
         &[
             b"\0\x04MQTT",
             &[level, 0x06 | flags, 0, keep_alive],
-            &block(version, b""),
+            &block(version, UNTOLD),
             &field(client_id.as_bytes()),
             &block(version, b"\x26\0\x01k\0\x01v"),
             &field(b"w"),

@@ -5,7 +5,7 @@ use super::*;
 /// CONNECT that resumes what is there and leaves a session behind.
 fn connect_kept(version: Version, client_id: &str, properties: &[u8]) -> Vec<u8> {
     let level = if version.is_5() { 5 } else { 4 };
-    let properties = [b"\x11\0\0\0\x3C", properties].concat();
+    let properties = [UNTOLD, b"\x11\0\0\0\x3C", properties].concat();
     packet(
         0x10,
         &[
@@ -214,7 +214,7 @@ fn connect_with_late_will(client_id: &str, delay_s: u8) -> Vec<u8> {
         0x10,
         &[
             b"\0\x04MQTT\x05\x04\0\0",
-            &block(V5, b"\x11\0\0\0\x3C"),
+            &block(V5, &[UNTOLD, b"\x11\0\0\0\x3C"].concat()),
             &field(client_id.as_bytes()),
             &block(V5, &[0x18, 0, 0, 0, delay_s]),
             &field(b"w"),
