@@ -7,11 +7,14 @@
 Opens --connections (10,000) connections to each broker in turn, each with a clean session and no
 keep-alive, and reads VmRSS of the broker's process before and after. With --subscribe every client
 subscribes to a topic of its own at QoS 0, with --subscribe-1 at QoS 1 (which in Trivium makes the
-session's queue). Brokers are started on free loopback ports and stopped again. Needs Linux, and
+session's queue). With --sessions N instead, N clients connect one after the other with a session that
+stays, subscribe at QoS 1 and leave, at most --at-once (5,000) of them connected at a time; then one
+message is published to all of them. Brokers are started on free loopback ports and stopped again. Needs Linux, and
 twice as many file descriptors as connections (`ulimit -Hn`); says so when there are fewer.
 """
 
 import argparse
+import collections
 import pathlib
 import re
 import resource
@@ -70,16 +73,60 @@ def expect(connection, wanted):
         sys.exit(f"the broker answered {read!r}, not {wanted!r}")
 
 
-def client(port, number, qos):
+def client(port, number, qos, is_clean=True):
     connection = dial(port)
     name = f"idle-{number}"
-    connection.sendall(packet(0x10, b"\0\x04MQTT\x04\x02\0\0" + field(name)))
+    flags = b"\x02" if is_clean else b"\0"
+    connection.sendall(packet(0x10, b"\0\x04MQTT\x04" + flags + b"\0\0" + field(name)))
     expect(connection, b"\x20\x02\0\0")
     if qos is not None:
         topic = f"idle/{number}"
         connection.sendall(packet(0x82, b"\0\x01" + field(topic) + bytes([qos])))
         expect(connection, b"\x90\x03\0\x01" + bytes([qos]))
     return connection
+
+
+def leave(connection):
+    connection.sendall(b"\xE0\0")
+    connection.close()
+
+
+def measure_sessions(name, command, port, count, at_once):
+    broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        publisher = client(port, "publisher", None)
+        before = resident_bytes(broker.pid)
+        begun = time.monotonic()
+        connected = collections.deque()
+        for number in range(count):
+            if len(connected) == at_once:
+                leave(connected.popleft())
+            connection = client(port, number, None, is_clean=False)
+            # Half of the filters are the client's own, half are everybody's.
+            mine = packet(0x82, b"\0\x01" + field(f"session/{number}") + b"\1")
+            all_s = packet(0x82, b"\0\x02" + field("session/all") + b"\1")
+            connection.sendall(mine + all_s)
+            expect(connection, b"\x90\x03\0\x01\1\x90\x03\0\x02\1")
+            connected.append(connection)
+        while connected:
+            leave(connected.popleft())
+        took = time.monotonic() - begun
+        time.sleep(2)
+        after = resident_bytes(broker.pid)
+        begun = time.monotonic()
+        publisher.settimeout(600)
+        publisher.sendall(packet(0x32, field("session/all") + b"\0\x03hello"))
+        expect(publisher, b"\x40\x02\0\x03")
+        fan_out = time.monotonic() - begun
+        time.sleep(2)
+        kept = resident_bytes(broker.pid)
+        print(f"{name:10} {before / 2**20:8.1f} MiB {after / 2**20:8.1f} MiB "
+              f"{(after - before) / count:8.0f} bytes a session, "
+              f"{(kept - after) / count:.0f} more with a message   "
+              f"({count} in {took:.1f} s, the message in {fan_out:.2f} s)", flush=True)
+    finally:
+        broker.terminate()
+        broker.wait()
 
 
 def measure(name, command, port, count, qos):
@@ -109,18 +156,27 @@ def main():
     parser.add_argument("--trivium", default="target/release/trivium", help="the binary")
     parser.add_argument("--mosquitto", default=shutil.which("mosquitto", path="/usr/sbin:/usr/bin"))
     parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--sessions", type=int, default=0)
+    parser.add_argument("--at-once", type=int, default=5_000)
     parser.add_argument("--subscribe", dest="qos", action="store_const", const=0)
     parser.add_argument("--subscribe-1", dest="qos", action="store_const", const=1)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < options.connections + 1000:
-        sys.exit(f"needs {options.connections + 1000} file descriptors, and may have {hard}")
+    count = options.at_once if options.sessions else options.connections
+    if hard < count + 1000:
+        sys.exit(f"needs {count + 1000} file descriptors, and may have {hard}")
+
+    def run(name, command, port):
+        if options.sessions:
+            measure_sessions(name, command, port, options.sessions, options.at_once)
+        else:
+            measure(name, command, port, options.connections, options.qos)
+
     print(f"{'':10} {'before':>12} {'after':>12}")
     port = free_port()
     doors = [f"--listen={name}=off" for name in ("amqp", "stomp", "http")]
-    measure("trivium", [options.trivium, "--ephemeral", f"--listen=mqtt=127.0.0.1:{port}", *doors],
-            port, options.connections, options.qos)
+    run("trivium", [options.trivium, "--ephemeral", f"--listen=mqtt=127.0.0.1:{port}", *doors], port)
     if not options.mosquitto:
         print("mosquitto  is not installed")
         return
@@ -128,8 +184,7 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as settings:
         settings.write(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\n")
         settings.flush()
-        measure("mosquitto", [options.mosquitto, "-c", settings.name], port, options.connections,
-                options.qos)
+        run("mosquitto", [options.mosquitto, "-c", settings.name], port)
 
 
 if __name__ == "__main__":
