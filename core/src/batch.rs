@@ -10,6 +10,7 @@ mod append;
 mod commit;
 mod exactly_once;
 mod fan_out;
+mod kept;
 mod publish;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::{
     Refusal, Session, Ticket, Worker,
 };
 use exactly_once::{Noted, Once};
+use kept::KeptValue;
 
 /// Whether a publisher wants to hear that its message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,10 @@ pub(crate) struct Scratch {
     once: Vec<Once>,
     /// Tickets without a publish.
     noted: Vec<Noted>,
+    /// Those of `staged` that set or clear a last value of which the log must hear.
+    kept: Vec<KeptValue>,
+    /// Where it has heard of them.
+    kept_at: u64,
     work: Vec<Work>,
     work_of: IdMap<QueueId, u32>,
     /// Works whose queue declined a publish, and that publish.
@@ -255,6 +261,7 @@ impl<'a> Batch<'a> {
         broker.follow_up(&mut scratch.effects);
         scratch.effects.log(&*broker.log);
         scratch.place_received();
+        scratch.place_kept();
         broker.log.end_batch();
         if scratch.noted.is_empty() {
             self.confirm();
@@ -502,6 +509,7 @@ impl Scratch {
         self.sessions.clear();
         self.once.clear();
         self.noted.clear();
+        self.kept.clear();
         self.work_of.clear();
         self.deferred.clear();
         self.refusals.clear();

@@ -8,7 +8,7 @@ mod dead_letter;
 mod own;
 mod policies;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::task::Waker;
@@ -18,10 +18,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
-use crate::catalogue::{Catalogue, Planned};
+use crate::catalogue::{Catalogue, Change, Planned};
 use crate::counters::{Counts, SharedCounters};
 use crate::hash::NameMap;
-use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, StepLog};
+use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, Settled, StepLog};
 use crate::loss::{Loss, SharedLosses};
 use crate::queue::{Death, Effects, Garbage, Queue};
 use crate::session::{Due, LateMessage, SessionShared};
@@ -77,6 +77,9 @@ pub struct Broker {
     unruled: Mutex<VecDeque<Weak<Queue>>>,
     /// Who knows what there is to tell of the broker itself.
     own_topics: OnceLock<Arc<dyn OwnTopics>>,
+    /// Guards whose retained messages are read after a start, by their id in the log, and how many
+    /// reads are under way. Before the retained messages in the order of locks.
+    pub(crate) restoring: Mutex<HashMap<QueueId, (Arc<Vhost>, usize)>>,
 }
 
 /// How many there are now.
@@ -164,6 +167,7 @@ impl Broker {
             deaths: Mutex::default(),
             unruled: Mutex::default(),
             own_topics: OnceLock::new(),
+            restoring: Mutex::default(),
         })
     }
 
@@ -196,11 +200,54 @@ impl Broker {
 
     /// Adds a vhost; harmless when it is there.
     pub fn add_vhost(&self, name: &str) {
+        self.add_vhost_with(name, None);
+    }
+
+    /// Adds a vhost whose retained messages have that id in the log, or get one.
+    pub(crate) fn add_vhost_with(&self, name: &str, retained: Option<QueueId>) {
         let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
-        if !vhosts.contains_key(name) {
-            let index = u32::try_from(vhosts.len()).unwrap_or(u32::MAX);
-            vhosts
-                .insert(name.into(), Vhost::new(name, index, &self.hasher, self.catalogue.clone()));
+        if vhosts.contains_key(name) {
+            return;
+        }
+        let index = u32::try_from(vhosts.len()).unwrap_or(u32::MAX);
+        let id =
+            self.catalogue.as_ref().map(|_| retained.unwrap_or_else(|| QueueId(self.new_id())));
+        let vhost = Vhost::new(name, index, &self.hasher, self.catalogue.clone(), id);
+        if let (None, Some(id)) = (retained, id) {
+            vhost.propose(Some(Change::PutVhost(name.to_owned(), id)));
+        }
+        vhosts.insert(name.into(), vhost);
+    }
+
+    /// Whether everything that an earlier run left is back in its place: retained messages are read
+    /// after the start. Nobody is served before.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.restoring.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// A read of retained messages is done.
+    fn restore_retained(&self, queue: QueueId, messages: &[(Position, Message)]) {
+        let gone: Vec<_> = {
+            // Held up to the end: who finds the list empty finds all of them in their place.
+            let mut restoring = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((vhost, reads)) = restoring.get_mut(&queue) else { return };
+            let gone = {
+                let mut retained = vhost.retained();
+                let gone = messages.iter().filter_map(|(position, message)| {
+                    let first = retained.restore(message, *position, self.now())?;
+                    Some(Settled { queue, first, count: 1 })
+                });
+                gone.collect()
+            };
+            *reads -= 1;
+            if *reads == 0 {
+                restoring.remove(&queue);
+            }
+            gone
+        };
+        if !gone.is_empty() {
+            self.log.release(&gone);
         }
     }
 
@@ -578,7 +625,11 @@ impl LogEvents for Broker {
     }
 
     fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>) {
-        let Some(queue) = self.queue(queue) else { return };
+        let id = queue;
+        let Some(queue) = self.queue(id) else {
+            self.restore_retained(id, &messages);
+            return;
+        };
         let mut effects = self.effects();
         let Some(mut state) = queue.lock() else { return };
         let getters = state.read_done(messages);

@@ -16,6 +16,7 @@ use std::sync::Weak;
 use std::task::{Poll, Waker};
 
 use crate::control::{Destination, Source};
+use crate::policy::{Policy, PolicyKind};
 use crate::{QueueId, Table};
 
 pub(crate) use claims::{Claims, Name};
@@ -68,6 +69,17 @@ pub struct StoredBinding {
     pub key: String,
     /// As declared.
     pub arguments: Table,
+}
+
+/// A policy that was set while the broker ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPolicy {
+    /// The vhost.
+    pub vhost: String,
+    /// Which kind.
+    pub kind: PolicyKind,
+    /// What it says.
+    pub policy: Policy,
 }
 
 /// An MQTT session that outlives its connection.
@@ -160,6 +172,19 @@ pub enum Change {
     },
     /// A binding is gone.
     RemoveBinding(StoredBinding),
+    /// A vhost is there; its retained messages have that id in the log.
+    PutVhost(String, QueueId),
+    /// A policy is there.
+    PutPolicy(StoredPolicy),
+    /// A policy is gone.
+    RemovePolicy {
+        /// The vhost.
+        vhost: String,
+        /// Which kind.
+        kind: PolicyKind,
+        /// Its name.
+        name: String,
+    },
     /// A session is there, or what is known of it changed.
     PutSession(StoredSession),
     /// A session is over, and with it its subscriptions.
@@ -197,6 +222,9 @@ impl Change {
             Self::RemoveExchange { .. }
             | Self::RemoveQueue { .. }
             | Self::RemoveBinding(_)
+            | Self::PutVhost(..)
+            | Self::PutPolicy(_)
+            | Self::RemovePolicy { .. }
             | Self::PutSession(_)
             | Self::RemoveSession { .. }
             | Self::PutSubscription(_)
@@ -234,6 +262,10 @@ pub struct Stored {
     pub queues: Vec<StoredQueue>,
     /// Every binding.
     pub bindings: Vec<StoredBinding>,
+    /// Every vhost, with the id of its retained messages.
+    pub vhosts: Vec<(String, QueueId)>,
+    /// Every policy.
+    pub policies: Vec<StoredPolicy>,
     /// Every session.
     pub sessions: Vec<StoredSession>,
     /// Every subscription of a session.

@@ -62,6 +62,19 @@ impl ApplyTo {
         }
     }
 
+    /// What [`ApplyTo::parse`] reads.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Queues => "queues",
+            Self::Exchanges => "exchanges",
+            Self::ClassicQueues => "classic_queues",
+            Self::QuorumQueues => "quorum_queues",
+            Self::Streams => "streams",
+        }
+    }
+
     fn has_queues_of(self, kind: QueueType) -> bool {
         match self {
             Self::All | Self::Queues => true,
@@ -270,14 +283,16 @@ impl Set {
 /// The policies of one vhost.
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
-    policies: Set,
+    ordinary: Set,
     operator: Set,
+    /// Those that the configuration says.
+    pinned: Vec<(PolicyKind, String)>,
 }
 
 impl Policies {
     fn set_of(&mut self, kind: PolicyKind) -> &mut Set {
         match kind {
-            PolicyKind::Policy => &mut self.policies,
+            PolicyKind::Policy => &mut self.ordinary,
             PolicyKind::Operator => &mut self.operator,
         }
     }
@@ -289,6 +304,18 @@ impl Policies {
         Ok(())
     }
 
+    /// Notes that a policy is the configuration's.
+    pub(crate) fn pin(&mut self, kind: PolicyKind, name: String) {
+        if !self.is_pinned(kind, &name) {
+            self.pinned.push((kind, name));
+        }
+    }
+
+    /// Whether a policy is the configuration's.
+    pub(crate) fn is_pinned(&self, kind: PolicyKind, name: &str) -> bool {
+        self.pinned.iter().any(|(known, other)| (*known, &**other) == (kind, name))
+    }
+
     /// Removes a policy. False when there is none of that name.
     pub(crate) fn clear(&mut self, kind: PolicyKind, name: &str) -> bool {
         self.set_of(kind).0.remove(name).is_some()
@@ -297,7 +324,7 @@ impl Policies {
     /// Every policy of that kind, by name.
     pub(crate) fn list(&self, kind: PolicyKind) -> Vec<Policy> {
         let set = match kind {
-            PolicyKind::Policy => &self.policies,
+            PolicyKind::Policy => &self.ordinary,
             PolicyKind::Operator => &self.operator,
         };
         set.0.values().map(|compiled| compiled.policy.clone()).collect()
@@ -305,12 +332,12 @@ impl Policies {
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.0.is_empty() && self.operator.0.is_empty()
+        self.ordinary.0.is_empty() && self.operator.0.is_empty()
     }
 
     /// Where an exchange hands on what finds no way, if its arguments do not say.
     pub(crate) fn alternate_of(&self, exchange: &str) -> Option<Arc<str>> {
-        let matching = self.policies.matching(exchange, ApplyTo::has_exchanges)?;
+        let matching = self.ordinary.matching(exchange, ApplyTo::has_exchanges)?;
         matching.alternate_exchange.clone()
     }
 
@@ -318,7 +345,7 @@ impl Policies {
     pub(crate) fn effective(&self, queue: &str, arguments: &Table) -> EffectiveArgs {
         let mut args = EffectiveArgs::of(arguments);
         let applies = |to: ApplyTo| to.has_queues_of(args.kind);
-        let policy = self.policies.matching(queue, applies);
+        let policy = self.ordinary.matching(queue, applies);
         let operator = self.operator.matching(queue, applies);
         for definition in [operator, policy].into_iter().flatten() {
             let least = |known: &mut Option<u64>, other: Option<u64>| {

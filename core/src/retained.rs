@@ -5,8 +5,9 @@ use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
 
 use crate::address::{Pattern, Segment};
+use crate::log::Position;
 use crate::routing::History;
-use crate::{Instant, Message};
+use crate::{Instant, Message, QueueId};
 
 /// Entries looked at before the lock is given to others: a snapshot of many must not hold up who
 /// publishes.
@@ -18,13 +19,31 @@ pub(crate) struct Retained {
     entries: BTreeMap<Box<str>, Entry>,
     /// Of the latest change.
     change: u64,
+    /// Entries with a message.
+    count: usize,
+    /// The hidden queue that the log knows them by; `None` when they are not kept on disk.
+    queue: Option<QueueId>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    message: Message,
+    /// `None` once it is cleared and the log does not know that yet.
+    message: Option<Message>,
     /// Which change set it.
     change: u64,
+    /// What the log has of this address: which change, and where.
+    logged: Option<(u64, Position)>,
+}
+
+/// What the log must hear of one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// Nothing: a later change is there already.
+    Nothing,
+    /// The new value, and that the one at this position left.
+    Value(Option<Position>),
+    /// That the one at this position left.
+    Cleared(Option<Position>),
 }
 
 /// A part of what matches a pattern.
@@ -44,20 +63,84 @@ pub(crate) struct Changes {
 
 impl Retained {
     /// Sets the last value of its key; an empty body clears it [MQTT-3.3.1-6].
-    pub(crate) fn set(&mut self, message: &Message) {
+    /// Returns the number of the change, if the log must hear of it.
+    pub(crate) fn set(&mut self, message: &Message) -> Option<u64> {
         self.change += 1;
-        let key = message.routing_key();
-        if message.body().is_empty() {
-            self.entries.remove(key);
-        } else {
-            let entry = Entry { message: message.clone(), change: self.change };
-            self.entries.insert(key.into(), entry);
+        let (key, change) = (message.routing_key(), self.change);
+        let value = (!message.body().is_empty()).then(|| message.clone());
+        let had = self.entries.get(key).is_some_and(|entry| entry.message.is_some());
+        self.count += usize::from(value.is_some());
+        self.count -= usize::from(had);
+        match self.entries.get_mut(key) {
+            None if value.is_some() => {
+                self.entries.insert(key.into(), Entry { message: value, change, logged: None });
+            }
+            None => return None,
+            Some(_) if value.is_none() && self.queue.is_none() => drop(self.entries.remove(key)),
+            Some(entry) => (entry.message, entry.change) = (value, change),
         }
+        self.queue.map(|_| change)
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The hidden queue that the log knows them by.
+    pub(crate) const fn queue(&self) -> Option<QueueId> {
+        self.queue
+    }
+
+    /// Keeps them in the log, under that id.
+    pub(crate) const fn keep_as(&mut self, queue: QueueId) {
+        self.queue = Some(queue);
+    }
+
+    /// What the log must hear of `change`, which set `message`. Who asks tells the log before it
+    /// lets go of the lock, and then [`Retained::told`].
+    pub(crate) fn telling(&self, message: &Message, change: u64) -> Telling {
+        let Some(entry) = self.entries.get(message.routing_key()) else { return Telling::Nothing };
+        if entry.logged.is_some_and(|(logged, _)| logged > change) {
+            return Telling::Nothing;
+        }
+        let before = entry.logged.map(|(_, position)| position);
+        if message.body().is_empty() { Telling::Cleared(before) } else { Telling::Value(before) }
+    }
+
+    /// The log has heard of `change`, and has the value at `position`.
+    pub(crate) fn told(&mut self, message: &Message, change: u64, position: Option<Position>) {
+        let key = message.routing_key();
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.logged = position.map(|position| (change, position));
+        if entry.message.is_none() && entry.change == change {
+            self.entries.remove(key);
+        }
+    }
+
+    /// Puts back what the log has at `position`. Returns what it is to forget: what has expired,
+    /// and what came before another value.
+    pub(crate) fn restore(
+        &mut self,
+        message: &Message,
+        position: Position,
+        now: Instant,
+    ) -> Option<Position> {
+        let key = message.routing_key();
+        let is_expired = message.expires_at().is_some_and(|at| at <= now);
+        let known = self.entries.get(key).map(|entry| entry.logged.map(|(_, at)| at));
+        match known {
+            _ if is_expired => return Some(position),
+            Some(None) => return Some(position),
+            Some(Some(at)) if at > position => return Some(position),
+            _ => {}
+        }
+        self.change += 1;
+        self.count += usize::from(known.is_none());
+        let (change, logged) = (self.change, Some((self.change, position)));
+        let entry = Entry { message: Some(message.clone()), change, logged };
+        self.entries.insert(key.into(), entry);
+        known.flatten()
     }
 
     /// The latest change.
@@ -77,11 +160,14 @@ impl Retained {
     ) -> Slice {
         let is_wanted = |entry: &Entry| {
             (changes.after + 1..=changes.through).contains(&entry.change)
-                && entry.message.expires_at().is_none_or(|at| at > now)
+                && entry
+                    .message
+                    .as_ref()
+                    .is_some_and(|message| message.expires_at().is_none_or(|at| at > now))
         };
         if let Some(key) = pattern.as_key() {
             let entry = self.entries.get(&*key).filter(|entry| is_wanted(entry));
-            let messages = entry.map(|entry| entry.message.clone()).into_iter().collect();
+            let messages = entry.and_then(|entry| entry.message.clone()).into_iter().collect();
             return Slice { messages, next: None };
         }
         let prefix = literal_prefix(pattern);
@@ -96,7 +182,7 @@ impl Retained {
             .filter(|(key, entry)| {
                 is_wanted(entry) && !key.starts_with('$') && pattern.matches(key)
             })
-            .map(|(_, entry)| entry.message.clone())
+            .filter_map(|(_, entry)| entry.message.clone())
             .collect();
         Slice { messages, next: range.next().map(|(key, _)| key.clone()) }
     }
@@ -113,17 +199,16 @@ fn literal_prefix(pattern: &Pattern) -> String {
 }
 
 /// Keeps a message for those who come later: as the last of its address in `retained`, and where it
-/// passes an exchange that remembers.
+/// passes an exchange that remembers. Returns the change of `retained` that the log must hear of.
 #[cold]
 pub(crate) fn keep(
     message: &Message,
     retained: Option<MutexGuard<'_, Retained>>,
     histories: &[Arc<History>],
-) {
-    if let Some(mut retained) = retained {
-        retained.set(message);
-    }
+) -> Option<u64> {
+    let change = retained.and_then(|mut retained| retained.set(message));
     for history in histories {
         history.keep(message);
     }
+    change
 }

@@ -9,7 +9,7 @@ use crate::policy::Policies;
 use crate::retained::Retained;
 use crate::routing::{Addressed, Place, Route, RouteCache, Routing};
 use crate::session::Clients;
-use crate::{Draft, Refusal};
+use crate::{Draft, QueueId, Refusal};
 
 /// One virtual host.
 #[derive(Debug)]
@@ -42,10 +42,15 @@ impl Vhost {
         index: u32,
         hasher: &ahash::RandomState,
         catalogue: Option<Arc<dyn Catalogue>>,
+        retained_id: Option<QueueId>,
     ) -> Arc<Self> {
         let name: Arc<str> = name.into();
         let mut routing = Routing::new(name.clone(), hasher);
         routing.journal = catalogue.is_some().then(Vec::new);
+        let mut retained = Retained::default();
+        if let Some(id) = retained_id {
+            retained.keep_as(id);
+        }
         Arc::new(Self {
             routing: RwLock::new(routing),
             catalogue,
@@ -53,7 +58,7 @@ impl Vhost {
             name,
             index,
             version: AtomicU64::new(1),
-            retained: Mutex::default(),
+            retained: Mutex::new(retained),
             policies: Mutex::default(),
             claims: Mutex::default(),
             clients: Mutex::new(Clients::new(hasher.clone())),

@@ -33,6 +33,9 @@ use crate::{descriptors, http};
 /// Items of deferred work that the core does before other tasks get their turn.
 const TICK_BUDGET: usize = 1000;
 
+/// How often it is looked whether all retained messages are read.
+const RESTORE_PAUSE: Duration = Duration::from_millis(2);
+
 /// How often counters are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
@@ -331,6 +334,9 @@ async fn open_broker(
         }
     };
     opened.0.set_epoch(started_at);
+    while !opened.0.is_restored() {
+        tokio::time::sleep(RESTORE_PAUSE).await;
+    }
     Ok(opened)
 }
 

@@ -113,6 +113,7 @@ impl Storage {
         info!(
             queues = restored.queues,
             sessions = restored.sessions,
+            retained = restored.retained,
             messages = restored.messages,
             took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "recovered"

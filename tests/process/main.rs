@@ -1,11 +1,12 @@
 //! The binary, as an operator meets it: what it says, on which ports, and how it ends.
 //!
 //! `program.rs` finds the binary, starts it and reads its log; `life.rs` runs it to its end;
-//! `restart.rs` looks at what survives it, `storage.rs` at a data
+//! `restart.rs` and `sessions.rs` look at what survives it, `storage.rs` at a data
 //! directory that cannot be used as it is; `usage.rs` tells it what it cannot do.
 
 mod life;
 mod program;
 mod restart;
+mod sessions;
 mod storage;
 mod usage;

@@ -7,6 +7,10 @@ use crate::log::{Log, Position, Publish};
 
 /// Appends what asks to survive a restart, once for the batch.
 pub(super) fn append(log: &dyn Log, scratch: &mut Scratch) {
+    if !scratch.kept.is_empty() {
+        super::kept::append(log, scratch, Vec::new());
+        return;
+    }
     let publishes = publishes(&scratch.staged, &scratch.routes, &scratch.once);
     if !publishes.is_empty() {
         let first = log.append(&publishes);
@@ -14,7 +18,7 @@ pub(super) fn append(log: &dyn Log, scratch: &mut Scratch) {
     }
 }
 
-fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
+pub(super) fn is_logged(staged: &Staged, routes: &[StagedRoute]) -> bool {
     let route = &routes[staged.route as usize].route;
     staged.message.is_persistent()
         && !route.logged.is_empty()
@@ -36,7 +40,7 @@ pub(super) fn publishes<'a>(
 }
 
 /// The session and the packet identifier of a staged publish of QoS 2.
-fn received(once: &[Once], at: u32) -> Option<(QueueId, u16)> {
+pub(super) fn received(once: &[Once], at: u32) -> Option<(QueueId, u16)> {
     if once.is_empty() {
         return None;
     }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::kept::KeptValue;
 use super::publish::{check_lengths, point_at_topic};
 use super::{Batch, Staged, StagedRoute, append, index};
 use crate::queue::{Room, Settlement};
@@ -156,13 +157,14 @@ impl Batch<'_> {
     }
 
     /// Keeps what is kept for those who come later.
-    fn keep_all(&self, session: &SessionShared) {
-        for staged in &self.scratch.staged {
+    fn keep_all(&mut self, session: &SessionShared) {
+        for (at, staged) in (0u32..).zip(&self.scratch.staged) {
             let message = &staged.message;
             let is_retained = message.is_retain() && message.exchange() == TOPIC_EXCHANGE;
             let retained = is_retained.then(|| session.connection.vhost.retained());
             let route = &self.scratch.routes[staged.route as usize].route;
-            keep(message, retained, &route.histories);
+            let change = keep(message, retained, &route.histories);
+            self.scratch.kept.extend(change.map(|change| KeptValue { staged: at, change }));
         }
     }
 
@@ -179,6 +181,9 @@ impl Batch<'_> {
     fn append_all(&mut self) -> u64 {
         let scratch = &mut *self.scratch;
         let settled = scratch.effects.take_settled();
+        if !scratch.kept.is_empty() {
+            return super::kept::append(&*self.broker.log, scratch, settled);
+        }
         let appended = {
             let publishes = append::publishes(&scratch.staged, &scratch.routes, &[]);
             if publishes.is_empty() && settled.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kept::KeptValue;
 use super::{Batch, Confirm, Published, Refused, Staged, StagedRoute, index};
 use crate::message::{EXCHANGE_BYTES_MAX, KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use crate::retained::keep;
@@ -128,9 +129,9 @@ impl Batch<'_> {
         }
         let mandatory = draft.mandatory;
         let message = Message::new(draft, session.publisher(), &mut self.scratch.copy);
-        if is_kept {
-            keep(&message, retained, &route.histories);
-        }
+        let change = if is_kept { keep(&message, retained, &route.histories) } else { None };
+        let staged = index(self.scratch.staged.len());
+        self.scratch.kept.extend(change.map(|change| KeptValue { staged, change }));
         let session = self.scratch.session(session);
         let route = index(self.scratch.routes.len() - 1);
         let (position, taken, refused, refused_count) = (0, 0, Refused::No, 0);

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Broker;
 use crate::Refusal;
+use crate::catalogue::{Change, StoredPolicy};
 use crate::policy::{Policies, Policy, PolicyKind};
 use crate::queue::{Effects, Queue};
 use crate::vhost::Vhost;
@@ -13,29 +14,77 @@ use crate::vhost::Vhost;
 const VISIT: usize = 4;
 
 impl Broker {
-    /// Sets a policy of a vhost, in place of the one of that name. Queues obey within ticks.
+    /// Sets a policy of a vhost that the configuration says, in place of the one of that name.
+    /// Queues obey within ticks. Requests can neither change nor clear it.
     ///
     /// # Errors
     ///
     /// When there is no such vhost, or a part of the policy is invalid; the text names it.
     pub fn set_policy(&self, vhost: &str, kind: PolicyKind, policy: Policy) -> Result<(), Refusal> {
+        let name = policy.name.clone();
+        self.apply_policy(vhost, kind, policy)?;
+        self.vhost_of(vhost)?.policies().pin(kind, name);
+        Ok(())
+    }
+
+    /// Sets a policy that lasts as long as the process.
+    pub(crate) fn apply_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        policy: Policy,
+    ) -> Result<(), Refusal> {
         let vhost = self.vhost_of(vhost)?;
         vhost.policies().set(kind, policy).map_err(|invalid| invalid.refusal())?;
         self.apply_policies(&vhost);
         Ok(())
     }
 
+    /// Sets a policy of a vhost, and keeps it, in place of the one of that name.
+    pub(crate) fn keep_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        policy: Policy,
+    ) -> Result<Arc<Vhost>, Refusal> {
+        let found = self.free_policy(vhost, kind, &policy.name)?;
+        self.apply_policy(vhost, kind, policy.clone())?;
+        let vhost = vhost.to_owned();
+        found.propose(Some(Change::PutPolicy(StoredPolicy { vhost, kind, policy })));
+        Ok(found)
+    }
+
     /// Clears a policy of a vhost; harmless when there is none of that name.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such vhost.
-    pub fn clear_policy(&self, vhost: &str, kind: PolicyKind, name: &str) -> Result<(), Refusal> {
-        let vhost = self.vhost_of(vhost)?;
-        if vhost.policies().clear(kind, name) {
-            self.apply_policies(&vhost);
+    pub(crate) fn clear_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        name: &str,
+    ) -> Result<Arc<Vhost>, Refusal> {
+        let found = self.free_policy(vhost, kind, name)?;
+        let is_cleared = found.policies().clear(kind, name);
+        if is_cleared {
+            self.apply_policies(&found);
+            let (vhost, name) = (vhost.to_owned(), name.to_owned());
+            found.propose(Some(Change::RemovePolicy { vhost, kind, name }));
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// The vhost, unless its policy of that name is the configuration's.
+    fn free_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        name: &str,
+    ) -> Result<Arc<Vhost>, Refusal> {
+        let found = self.vhost_of(vhost)?;
+        if found.policies().is_pinned(kind, name) {
+            return Err(Refusal::precondition(format!(
+                "policy '{name}' in vhost '{vhost}' is set by the configuration"
+            )));
+        }
+        Ok(found)
     }
 
     /// The policies of a vhost, by name.

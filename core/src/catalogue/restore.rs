@@ -1,9 +1,11 @@
 //! Starting where an earlier run ended: the catalogue's queues get the log's messages.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use super::{Catalogue, CatalogueEvents, Stored, StoredBinding, StoredExchange, StoredQueue};
+use super::{
+    Catalogue, CatalogueEvents, Stored, StoredBinding, StoredExchange, StoredPolicy, StoredQueue,
+};
 use crate::control::Destination;
 use crate::log::{
     Codecs, InSession, Log, LogEvents, Note, Position, Recovered, RecoveredQueue, Settled, Sizes,
@@ -11,7 +13,8 @@ use crate::log::{
 };
 use crate::queue::{AsRecovered, Declaration, Mark, Queue};
 use crate::routing::{BindingKey, ExchangeKind, Target};
-use crate::{Broker, DEFAULT_VHOST, Instant, Limits};
+use crate::vhost::Vhost;
+use crate::{Broker, DEFAULT_VHOST, Instant, Limits, QueueId};
 
 /// What a broker started with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +25,23 @@ pub struct Restored {
     pub messages: u64,
     /// MQTT sessions.
     pub sessions: u64,
+    /// Retained messages.
+    pub retained: u64,
     /// Messages of queues that are no more: the broker ended between the end of the queue and the
     /// record of it.
     pub orphans: u64,
     /// Exchanges and bindings that this version cannot make, such as those of an unknown type.
     pub passed_over: u64,
+}
+
+/// Retained messages that are read at a time.
+const READ_MAX: usize = 1024;
+
+fn restored_policies(broker: &Broker, policies: Vec<StoredPolicy>, restored: &mut Restored) {
+    for StoredPolicy { vhost, kind, policy } in policies {
+        broker.add_vhost(&vhost);
+        restored.passed_over += u64::from(broker.apply_policy(&vhost, kind, policy).is_err());
+    }
 }
 
 /// What is known of recovered messages beside their queues.
@@ -65,10 +80,14 @@ impl Broker {
         limits: Limits,
         (codecs, seed): (Codecs, u64),
     ) -> (Arc<Self>, Restored) {
-        let broker = Self::build(log, Some(catalogue), stored.next_id.max(1), limits, seed);
-        broker.add_vhost(DEFAULT_VHOST);
-        broker.set_epoch(codecs.started_at());
         let mut restored = Restored::default();
+        let broker = Self::build(log, Some(catalogue), stored.next_id.max(1), limits, seed);
+        for (vhost, retained) in &stored.vhosts {
+            broker.add_vhost_with(vhost, Some(*retained));
+        }
+        broker.add_vhost(DEFAULT_VHOST);
+        restored_policies(&broker, stored.policies, &mut restored);
+        broker.set_epoch(codecs.started_at());
         for exchange in stored.exchanges {
             restored.passed_over += u64::from(broker.restore_exchange(exchange).is_none());
         }
@@ -90,6 +109,13 @@ impl Broker {
         }
         let of_sessions = (stored.sessions, stored.subscriptions);
         broker.restore_sessions(of_sessions, &mut messages, &known, &mut restored);
+        let mut reads = Vec::new();
+        for (vhost, retained) in &stored.vhosts {
+            if let (Some(vhost), Some(kept)) = (broker.vhost(vhost), messages.remove(retained)) {
+                restored.retained += kept.messages();
+                reads.extend(broker.read_retained(vhost, &kept));
+            }
+        }
         for orphan in messages.values() {
             restored.orphans += orphan.messages();
             let runs = orphan.runs.iter();
@@ -109,7 +135,26 @@ impl Broker {
             let events: Arc<dyn CatalogueEvents> = broker.clone();
             catalogue.attach(Arc::downgrade(&events));
         }
+        for (queue, positions) in reads {
+            broker.log.read(queue, positions);
+        }
         (broker, restored)
+    }
+
+    /// The reads that bring back the retained messages of a vhost.
+    fn read_retained(
+        &self,
+        vhost: Arc<Vhost>,
+        kept: &RecoveredQueue,
+    ) -> Vec<(QueueId, Vec<Position>)> {
+        let runs = kept.runs.iter();
+        let positions: Vec<Position> =
+            runs.flat_map(|(first, count)| (0..*count).map(|at| first.plus(at))).collect();
+        let reads: Vec<_> =
+            positions.chunks(READ_MAX).map(|chunk| (kept.queue, chunk.to_vec())).collect();
+        let mut restoring = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
+        restoring.insert(kept.queue, (vhost, reads.len()));
+        reads
     }
 
     fn restore_exchange(&self, exchange: StoredExchange) -> Option<()> {

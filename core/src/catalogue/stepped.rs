@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use super::{Catalogue, CatalogueEvents, Change, Stored, StoredSession};
+use crate::PolicyKind;
 use crate::control::{Destination, Source};
 
 /// Keeps what is committed in memory, and commits on command.
@@ -110,6 +111,12 @@ impl Catalogue for StepCatalogue {
 impl Stored {
     fn apply_to_sessions(&mut self, change: Change) {
         match change {
+            Change::PutVhost(vhost, retained) => self.vhosts.push((vhost, retained)),
+            Change::PutPolicy(put) => {
+                self.forget_policy(&put.vhost, put.kind, &put.policy.name);
+                self.policies.push(put);
+            }
+            Change::RemovePolicy { vhost, kind, name } => self.forget_policy(&vhost, kind, &name),
             Change::PutSession(put) => {
                 let is_it = |known: &StoredSession| {
                     (&known.vhost, &known.client_id) == (&put.vhost, &put.client_id)
@@ -132,6 +139,12 @@ impl Stored {
             }
             _ => {}
         }
+    }
+
+    fn forget_policy(&mut self, vhost: &str, kind: PolicyKind, name: &str) {
+        self.policies.retain(|known| {
+            (&*known.vhost, known.kind, &*known.policy.name) != (vhost, kind, name)
+        });
     }
 
     fn forget_subscription(&mut self, vhost: &str, client_id: &str, source: &Source) {

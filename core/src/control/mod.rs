@@ -457,7 +457,7 @@ impl crate::Broker {
     /// gateway answers, and without a session.
     pub fn request(&self, origin: &Origin, request: Request) -> Reply {
         let request = match self.request_policy(request) {
-            Ok(answer) => return Reply::Ready(answer),
+            Ok(reply) => return reply,
             Err(request) => request,
         };
         let Some(SessionHandle(session)) = &origin.session else {
@@ -486,32 +486,32 @@ impl crate::Broker {
             }
             request => {
                 let answer = answer(session, request);
-                committed(session, answer)
+                committed(&session.connection.vhost, answer)
             }
         }
     }
 
     /// Answers what is asked of policies; gives other requests back.
-    fn request_policy(&self, request: Request) -> Result<Answer, Request> {
-        Ok(match request {
-            Request::SetPolicy { vhost, kind, policy } => {
-                self.set_policy(&vhost, kind, *policy).map(|()| Response::Done)
-            }
-            Request::ClearPolicy { vhost, kind, name } => {
-                self.clear_policy(&vhost, kind, &name).map(|()| Response::Done)
-            }
+    fn request_policy(&self, request: Request) -> Result<Reply, Request> {
+        let changed = match request {
+            Request::SetPolicy { vhost, kind, policy } => self.keep_policy(&vhost, kind, *policy),
+            Request::ClearPolicy { vhost, kind, name } => self.clear_policy(&vhost, kind, &name),
             Request::ListPolicies { vhost, kind } => {
-                self.policies(&vhost, kind).map(Response::Policies)
+                return Ok(Reply::Ready(self.policies(&vhost, kind).map(Response::Policies)));
             }
             other => return Err(other),
+        };
+        Ok(match changed {
+            Ok(vhost) => committed(&vhost, Ok(Response::Done)),
+            Err(refusal) => Reply::Ready(Err(refusal)),
         })
     }
 }
 
 /// Holds an answer back until every durable change that was done so far in the vhost is committed:
 /// its own, and those that it may have seen.
-fn committed(session: &Arc<crate::session::SessionShared>, answer: Answer) -> Reply {
-    let Some((catalogue, number)) = session.connection.vhost.proposed() else {
+fn committed(vhost: &crate::vhost::Vhost, answer: Answer) -> Reply {
+    let Some((catalogue, number)) = vhost.proposed() else {
         return Reply::Ready(answer);
     };
     if catalogue.poll_committed(number, std::task::Waker::noop()).is_ready() {

@@ -168,7 +168,7 @@ impl Changing {
         let Some(change) = self.wish.durable_change(&self.session) else {
             let answer = self.wish.grant(&self.session);
             vhost.release(&self.names);
-            return Poll::Ready(Ok(committed(&self.session, answer)));
+            return Poll::Ready(Ok(committed(&self.session.connection.vhost, answer)));
         };
         let slot = Slot::default();
         let (session, wish, names) = (self.session.clone(), self.wish.clone(), self.names.clone());

@@ -8,8 +8,8 @@ use trivium_core::catalogue::{StepCatalogue, Stored};
 use trivium_core::control::{Binding, DeclareExchange, DeclareQueue, Origin};
 use trivium_core::log::{Codecs, Recovered, StepLog};
 use trivium_core::{
-    Answer, Broker, Confirm, Limits, Properties, PropertyCodec, Protocol, Refusal, Reply, Request,
-    Response, Table,
+    Answer, ApplyTo, Broker, Confirm, Limits, Policy, PolicyKind, Properties, PropertyCodec,
+    Protocol, Refusal, Reply, Request, Response, Table, Value,
 };
 
 use crate::peer::{Peer, Publish, to_queue};
@@ -37,6 +37,8 @@ fn broker(stored: Stored) -> (Arc<Broker>, Arc<StepCatalogue>) {
     let (log, recovered) = (Arc::new(StepLog::default()), Recovered::default());
     let kept = (catalogue.clone() as _, stored);
     let (broker, _) = Broker::restore((log, recovered), kept, Limits::default(), (codecs(), 0));
+    // The vhost.
+    catalogue.step();
     (broker, catalogue)
 }
 
@@ -200,4 +202,45 @@ fn what_was_proposed_is_done_although_its_client_went() {
     assert_eq!(catalogue.stored().queues.len(), 1);
     let mut again = Asked::of(&broker, &other, queue("q"));
     assert!(matches!(again.answer(), Some(Ok(_))), "nobody holds its name");
+}
+
+fn policy(name: &str, max_length: i64) -> Policy {
+    Policy {
+        name: name.into(),
+        pattern: "^q".into(),
+        priority: 1,
+        apply_to: ApplyTo::Queues,
+        definition: Table(vec![("max-length".into(), Value::Int(max_length, 8))]),
+    }
+}
+
+fn set(policy: Policy) -> Request {
+    Request::SetPolicy { vhost: "/".into(), kind: PolicyKind::Policy, policy: Box::new(policy) }
+}
+
+#[test]
+fn policies_are_kept_but_those_of_the_configuration_are_its_own() {
+    let (first, catalogue) = broker(Stored::default());
+    let peer = Peer::new(&first);
+    first.set_policy("/", PolicyKind::Policy, policy("file", 5)).unwrap();
+    let mut asked = Asked::of(&first, &peer, set(policy("kept", 7)));
+    assert!(asked.answer().is_none());
+    catalogue.step();
+    assert!(matches!(asked.answer(), Some(Ok(Response::Done))));
+    let refused = Asked::of(&first, &peer, set(policy("file", 7))).answer();
+    let is_refused =
+        |answer: &Option<Answer>| matches!(answer, Some(Err(Refusal::Precondition { .. })));
+    assert!(is_refused(&refused), "{refused:?}");
+    let (vhost, kind, name) = ("/".to_owned(), PolicyKind::Policy, "file".to_owned());
+    let clear = Request::ClearPolicy { vhost, kind, name };
+    assert!(is_refused(&Asked::of(&first, &peer, clear).answer()));
+
+    let (second, catalogue) = broker(catalogue.stored());
+    assert_eq!(second.policies("/", PolicyKind::Policy), Ok(vec![policy("kept", 7)]));
+    let peer = Peer::new(&second);
+    let (vhost, kind, name) = ("/".to_owned(), PolicyKind::Policy, "kept".to_owned());
+    Asked::of(&second, &peer, Request::ClearPolicy { vhost, kind, name });
+    catalogue.step();
+    let (third, _) = broker(catalogue.stored());
+    assert_eq!(third.policies("/", PolicyKind::Policy), Ok(Vec::new()));
 }

@@ -108,7 +108,7 @@ pub(super) fn queue_from(key: &[u8], value: &[u8]) -> Option<StoredQueue> {
     Some(StoredQueue { vhost, name, id, auto_delete, arguments })
 }
 
-fn put_table(into: &mut Vec<u8>, table: &Table) {
+pub(super) fn put_table(into: &mut Vec<u8>, table: &Table) {
     put_number(into, table.0.len() as u64);
     for (name, value) in &table.0 {
         put_text(into, name.as_bytes());
@@ -166,7 +166,7 @@ fn put_value(into: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn table(fields: &mut Fields<'_>, depth: usize) -> Option<Table> {
+pub(super) fn table(fields: &mut Fields<'_>, depth: usize) -> Option<Table> {
     let mut entries = Vec::new();
     for _ in 0..fields.number()? {
         entries.push((text(fields)?, value(fields, depth)?));

@@ -6,6 +6,7 @@
 //! this file.
 
 mod encoding;
+mod policies;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,12 @@ use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use trivium_core::QueueId;
 use trivium_core::catalogue::{Catalogue, CatalogueEvents, Change, Stored};
 
 use crate::Failure;
 use encoding::{Key, binding_key, exchange_from, exchange_value, queue_from, queue_value};
+use policies::{policy_from, policy_key, policy_value};
 use sessions::{
     session_from, session_value, subscription_from, subscription_key, subscription_value,
 };
@@ -36,6 +39,10 @@ const SOURCES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings_b
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 /// By vhost, client identifier, and what is subscribed to.
 const SUBSCRIPTIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("subscriptions");
+/// By vhost, kind and name.
+const POLICIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("policies");
+/// Vhosts, each with the id that its retained messages have in the log.
+const VHOSTS: TableDefinition<'_, &str, u64> = TableDefinition::new("vhosts");
 /// Numbers of the catalogue itself.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -185,6 +192,18 @@ fn write_on(database: &Database, shared: &Shared) -> Result<(), Failure> {
 
 fn apply(transaction: &WriteTransaction, change: Change) -> Result<(), redb::Error> {
     match change {
+        Change::PutVhost(vhost, retained) => {
+            transaction.open_table(VHOSTS)?.insert(&*vhost, retained.0)?;
+        }
+        Change::PutPolicy(put) => {
+            let key = policy_key(&put.vhost, put.kind, &put.policy.name);
+            let value = policy_value(&put.policy);
+            transaction.open_table(POLICIES)?.insert(key.bytes(), &value[..])?;
+        }
+        Change::RemovePolicy { vhost, kind, name } => {
+            let key = policy_key(&vhost, kind, &name);
+            transaction.open_table(POLICIES)?.remove(key.bytes())?;
+        }
         Change::PutSession(session) => {
             let key = Key::new().text(&session.vhost).text(&session.client_id);
             transaction.open_table(SESSIONS)?.insert(key.bytes(), &session_value(&session)[..])?;
@@ -303,6 +322,22 @@ fn load(database: &Database) -> Result<Stored, Failure> {
         let (key, ()) = entry.map(|(key, value)| (key, value.value())).map_err(failed)?;
         stored.bindings.push(encoding::binding_from(key.value()).ok_or_else(foreign)?);
     }
+    load_more(&transaction, &mut stored)?;
+    Ok(stored)
+}
+
+fn load_more(transaction: &redb::ReadTransaction, stored: &mut Stored) -> Result<(), Failure> {
+    let foreign = || Failure::foreign("the catalogue");
+    let vhosts = transaction.open_table(VHOSTS).map_err(failed)?;
+    for entry in vhosts.iter().map_err(failed)? {
+        let (name, id) = entry.map_err(failed)?;
+        stored.vhosts.push((name.value().to_owned(), QueueId(id.value())));
+    }
+    let policies = transaction.open_table(POLICIES).map_err(failed)?;
+    for entry in policies.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        stored.policies.push(policy_from(key.value(), value.value()).ok_or_else(foreign)?);
+    }
     let sessions = transaction.open_table(SESSIONS).map_err(failed)?;
     for entry in sessions.iter().map_err(failed)? {
         let (key, value) = entry.map_err(failed)?;
@@ -314,7 +349,7 @@ fn load(database: &Database) -> Result<Stored, Failure> {
         let found = subscription_from(key.value(), value.value()).ok_or_else(foreign)?;
         stored.subscriptions.push(found);
     }
-    Ok(stored)
+    Ok(())
 }
 
 /// Counts this run; makes the tables at the first.
@@ -325,6 +360,8 @@ fn number_run(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
     transaction.open_table(SOURCES)?;
     transaction.open_table(SESSIONS)?;
     transaction.open_table(SUBSCRIPTIONS)?;
+    transaction.open_table(VHOSTS)?;
+    transaction.open_table(POLICIES)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let runs = numbers.get(RUNS)?.map_or(0, |runs| runs.value()) + 1;
     numbers.insert(RUNS, runs)?;

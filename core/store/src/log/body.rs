@@ -296,8 +296,8 @@ pub(crate) enum CheckpointPart {
     Begin,
     /// What of one queue is live between two positions, both included: this and nothing else.
     Queue { queue: QueueId, low: u64, high: u64, live: Vec<(u64, u64)>, attempts: Vec<(u64, u16)> },
-    /// More of the queue in the part before it, which is that of an MQTT session: what is under way
-    /// to its client, and packet identifiers that came to it, with the positions they came at.
+    /// What an MQTT session knows, by the id of its queue: this and nothing else is under way to its
+    /// client, and these packet identifiers came to it, at these positions.
     Session { queue: QueueId, marks: Vec<RecoveredMark>, received: Vec<(u16, u64)> },
     /// Everything since the begin belongs to one whole checkpoint.
     End,

@@ -46,11 +46,10 @@ impl Holdings {
         self.positions.is_empty() && self.received.is_empty()
     }
 
-    /// Forgets what is known of single positions.
-    fn forget(&mut self, is_gone: impl Fn(u64) -> bool) {
-        self.attempts.retain(|position, _| !is_gone(*position));
-        self.marks.retain(|position, _| !is_gone(*position));
-        self.received.retain(|_, position| !is_gone(*position));
+    /// Forgets what a session knew at `floor`.
+    fn forget_session(&mut self, floor: u64) {
+        self.marks.retain(|position, _| *position > floor);
+        self.received.retain(|_, position| *position > floor);
     }
 }
 
@@ -94,6 +93,8 @@ struct Unfinished {
     floor: u64,
     /// Queues that no part spoke of so far.
     silent: HashSet<QueueId>,
+    /// Those of which no part said what the session knows.
+    silent_sessions: HashSet<QueueId>,
 }
 
 /// The state of the log: what is live in which queue.
@@ -238,8 +239,9 @@ impl Live {
     fn checkpoint(&mut self, floor: u64, part: CheckpointPart) -> Option<()> {
         match part {
             CheckpointPart::Begin => {
-                let silent = self.queues.keys().copied().collect();
-                self.unfinished = Some(Unfinished { floor, silent });
+                let silent: HashSet<_> = self.queues.keys().copied().collect();
+                let silent_sessions = silent.clone();
+                self.unfinished = Some(Unfinished { floor, silent, silent_sessions });
             }
             // Nothing beyond the last position given out can be live.
             CheckpointPart::Queue { high, .. } if high > floor => return None,
@@ -249,26 +251,34 @@ impl Live {
                 }
                 let holdings = self.queues.entry(queue).or_default();
                 holdings.positions.remove_range(low..=high);
-                holdings.forget(|position| (low..=high).contains(&position));
+                holdings.attempts.retain(|position, _| !(low..=high).contains(position));
                 for (first, count) in live {
                     holdings.positions.insert_range(first..first + count);
                 }
                 holdings.attempts.extend(attempts);
             }
             CheckpointPart::Session { queue, marks, received } => {
+                if let Some(unfinished) = &mut self.unfinished {
+                    unfinished.silent_sessions.remove(&queue);
+                }
                 let holdings = self.queues.entry(queue).or_default();
+                holdings.forget_session(u64::MAX);
                 let marks = marks.iter().map(|mark| (mark.position.get(), Mark::of(mark)));
                 holdings.marks.extend(marks);
                 holdings.received.extend(received);
             }
             CheckpointPart::End => {
-                let Some(Unfinished { floor, silent }) = self.unfinished.take() else {
-                    return Some(());
-                };
+                let Some(unfinished) = self.unfinished.take() else { return Some(()) };
+                let Unfinished { floor, silent, silent_sessions } = unfinished;
+                for queue in silent_sessions {
+                    if let Some(holdings) = self.queues.get_mut(&queue) {
+                        holdings.forget_session(floor);
+                    }
+                }
                 for queue in silent {
                     if let Some(holdings) = self.queues.get_mut(&queue) {
                         holdings.positions.remove_range(..=floor);
-                        holdings.forget(|position| position <= floor);
+                        holdings.attempts.retain(|position, _| *position > floor);
                     }
                 }
                 self.queues.retain(|_, holdings| !holdings.is_empty());
@@ -315,18 +325,13 @@ impl Live {
         Some(CheckpointPart::Queue { queue, low, high: high.max(low), live, attempts })
     }
 
-    /// What belongs to the part of a checkpoint that says of `queue` what it holds from `low` to
-    /// `high`; `None` for nothing.
-    pub(crate) fn session_part(
-        &self,
-        queue: QueueId,
-        low: u64,
-        high: u64,
-    ) -> Option<CheckpointPart> {
+    /// The part of a checkpoint that says what the session whose queue is `queue` knows; `None` for
+    /// nothing.
+    pub(crate) fn session_part(&self, queue: QueueId) -> Option<CheckpointPart> {
         let holdings = self.queues.get(&queue)?;
-        let marks: Vec<_> = holdings.marks.range(low..=high.max(low)).map(recovered_mark).collect();
+        let marks: Vec<_> = holdings.marks.iter().map(recovered_mark).collect();
         let received = holdings.received.iter().map(|(packet_id, at)| (*packet_id, *at));
-        let received: Vec<_> = received.filter(|(_, at)| (low..=high).contains(at)).collect();
+        let received: Vec<_> = received.collect();
         let is_something = !marks.is_empty() || !received.is_empty();
         is_something.then_some(CheckpointPart::Session { queue, marks, received })
     }

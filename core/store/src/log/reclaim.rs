@@ -190,7 +190,8 @@ impl Committer {
                 match &part {
                     Some(part @ CheckpointPart::Queue { live: runs, high, .. }) => {
                         put(part);
-                        if let Some(more) = live.session_part(queue, under_way.low, *high) {
+                        let is_first = under_way.low == 0;
+                        if let Some(more) = live.session_part(queue).filter(|_| is_first) {
                             put(&more);
                         }
                         left = left.saturating_sub(runs.len() + 1);

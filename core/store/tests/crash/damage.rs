@@ -169,7 +169,7 @@ impl Damage {
         assert!(!refused || !opened.damaged.is_empty(), "seed {seed}: {refused}");
         let kept = contents(&opened.recovered);
         let bodies = read_all(&log, &kept);
-        let is_whole = self.is_forged || kept.keys().eq(bodies.keys());
+        let is_whole = self.is_forged || kept.messages.keys().eq(bodies.keys());
         assert!(is_whole, "seed {seed}: what is kept can be read");
         log.close();
         for _ in 0..10 {

@@ -52,7 +52,7 @@ fn what_format_1_wrote_is_read() {
 fn written(log: &DiskLog, contents: &Contents) -> String {
     let bodies = read_all(log, contents);
     let mut text = String::new();
-    for ((queue, position), attempts) in contents {
+    for ((queue, position), attempts) in &contents.messages {
         let body = &bodies[&(*queue, *position)];
         let (bytes, crc) = (body.len(), crc32fast::hash(body));
         writeln!(text, "{} {position} {attempts} {bytes} {crc:08x}", queue.0).unwrap();

@@ -27,7 +27,7 @@ fn a_full_disk_refuses_messages_until_it_is_drained() {
     let after = disk.crash(|| false);
     after.set_faults(Faults { operations_left: None, space_bytes: Some(10 * 4096) });
     let (log, opened) = DiskLog::open(&on(&after), small_segments(), codecs(), false).unwrap();
-    let found: Vec<u64> = contents(&opened.recovered).keys().map(|(_, at)| *at).collect();
+    let found: Vec<u64> = contents(&opened.recovered).messages.keys().map(|(_, at)| *at).collect();
     assert_eq!(found, kept);
 
     // Draining frees it.

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use trivium_core::log::{Attempted, Codecs, Log, LogEvents, Position, Publish, Settled};
+use trivium_core::log::{
+    Attempted, Codecs, InSession, Log, LogEvents, Note, Position, Publish, Settled,
+};
 use trivium_core::testing::OpaqueCodec;
 use trivium_core::{Body, Draft, Message, Protocol, PublisherId, QueueId};
 use trivium_store::disk::{Disk, Faults, SimulatedDisk};
@@ -82,7 +84,7 @@ pub(crate) fn read_all(log: &DiskLog, contents: &Contents) -> BTreeMap<(QueueId,
     let listener = Arc::new(Listener::default());
     let events: Arc<dyn LogEvents> = listener.clone();
     log.attach(Arc::downgrade(&events));
-    for (queue, position) in contents.keys() {
+    for (queue, position) in contents.messages.keys() {
         log.read(*queue, vec![Position((*position).try_into().unwrap())]);
     }
     log.answer_reads().unwrap();
@@ -109,9 +111,9 @@ impl Run {
             seed,
             random: ChaCha8Rng::seed_from_u64(seed),
             disk: SimulatedDisk::new(),
-            durable: Contents::new(),
+            durable: Contents::default(),
             pending: VecDeque::new(),
-            now: Contents::new(),
+            now: Contents::default(),
             bodies: BTreeMap::new(),
         }
     }
@@ -185,7 +187,7 @@ impl Run {
 
     fn check_bodies(&self, log: &Arc<DiskLog>, seen: &mut Seen) {
         let read = read_all(log, &self.now);
-        for (queue, position) in self.now.keys() {
+        for (queue, position) in self.now.messages.keys() {
             let body = read.get(&(*queue, *position));
             let expected = &self.bodies[position];
             assert_eq!(body, Some(expected), "seed {}: {queue:?} {position}", self.seed);
@@ -196,11 +198,12 @@ impl Run {
     fn work(&mut self, log: &DiskLog, seen: &mut Seen) {
         let steps = 20 + self.below(60);
         for _ in 0..steps {
-            match self.below(10) {
+            match self.below(11) {
                 0..=3 => self.publish(log),
                 4..=6 => self.settle(log),
                 7 => self.requeue(log),
                 8 => self.transact(log),
+                9 => self.note(log),
                 _ => {}
             }
             if self.below(3) == 0 {
@@ -218,7 +221,7 @@ impl Run {
                         seen.transactions += u64::from(is_transaction);
                         appended.apply(&mut self.durable);
                     }
-                    let last = self.now.keys().map(|(_, position)| *position).max();
+                    let last = self.now.messages.keys().map(|(_, position)| *position).max();
                     assert!(log.durable() >= last.unwrap_or(0), "S-1: seed {}", self.seed);
                 }
                 Ok(_) => {}
@@ -231,15 +234,19 @@ impl Run {
         let bodies = self.new_bodies();
         let messages: Vec<_> = bodies.iter().map(|body| message(body)).collect();
         let queues: Vec<Vec<QueueId>> = bodies.iter().map(|_| self.some_queues()).collect();
+        let received: Vec<Option<(QueueId, u16)>> =
+            bodies.iter().map(|_| (self.below(3) == 0).then(|| self.some_packet())).collect();
         let publishes: Vec<_> = messages
             .iter()
             .zip(&queues)
-            .map(|(message, queues)| Publish { message, queues, received: None })
+            .zip(&received)
+            .map(|((message, queues), received)| Publish { message, queues, received: *received })
             .collect();
         let first = log.append(&publishes).get();
-        for (position, (body, queues)) in (first..).zip(bodies.into_iter().zip(queues)) {
+        let parts = bodies.into_iter().zip(queues).zip(received);
+        for (position, ((body, queues), received)) in (first..).zip(parts) {
             self.bodies.insert(position, body);
-            self.append(Appended::Publish { position, queues });
+            self.append(Appended::Publish { position, queues, received });
         }
     }
 
@@ -267,11 +274,11 @@ impl Run {
     }
 
     fn some_live(&mut self) -> Option<(QueueId, u64)> {
-        if self.now.is_empty() {
+        if self.now.messages.is_empty() {
             return None;
         }
-        let at = usize::try_from(self.below(self.now.len() as u64)).unwrap();
-        let key = *self.now.keys().nth(at)?;
+        let at = usize::try_from(self.below(self.now.messages.len() as u64)).unwrap();
+        let key = *self.now.messages.keys().nth(at)?;
         (key.0 != QueueId(99) || self.below(20) == 0).then_some(key)
     }
 
@@ -301,6 +308,31 @@ impl Run {
         self.append(Appended::Requeue(attempted));
     }
 
+    /// A session, some of which are queues that messages go to, and one of few packet identifiers.
+    fn some_packet(&mut self) -> (QueueId, u16) {
+        let packet_id = u16::try_from(1 + self.below(4)).unwrap();
+        (QueueId(3 + self.below(4)), packet_id)
+    }
+
+    fn note(&mut self, log: &DiskLog) {
+        let (session, packet_id) = self.some_packet();
+        let released = self.below(2) == 0;
+        let qos = if released { 2 } else { u8::try_from(1 + self.below(2)).unwrap() };
+        let sent = self.some_live().map(|(session, position)| {
+            let position = Position(position.try_into().unwrap());
+            let what = InSession::Sent { position, label: packet_id, qos, released };
+            Note { session, what }
+        });
+        let note = match (self.below(8), sent) {
+            (0..=3, Some(sent)) => sent,
+            (0..=5, _) => Note { session, what: InSession::Released(packet_id) },
+            (6, _) => Note { session, what: InSession::Received(packet_id) },
+            _ => Note { session, what: InSession::Ended },
+        };
+        log.note(&[note], self.below(2) == 0);
+        self.append(Appended::Note(note));
+    }
+
     fn transact(&mut self, log: &DiskLog) {
         let bodies = self.new_bodies();
         let messages: Vec<_> = bodies.iter().map(|body| message(body)).collect();
@@ -322,7 +354,7 @@ impl Run {
         let mut parts = Vec::new();
         for (position, body) in (first..).zip(bodies) {
             self.bodies.insert(position, body);
-            parts.push(Appended::Publish { position, queues: queues.clone() });
+            parts.push(Appended::Publish { position, queues: queues.clone(), received: None });
         }
         parts.push(Appended::Settle(settled));
         self.append(Appended::Transaction(parts));

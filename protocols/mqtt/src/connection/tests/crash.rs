@@ -234,3 +234,50 @@ fn a_group_goes_on_with_its_messages() {
     let (_, read) = kept(&after, V5, "a", true);
     assert_eq!(Hex(&read), Hex(&publish(V5, 2, "t", 1, b"", b"x")));
 }
+
+/// What a new subscriber to everything gets at once.
+fn retained(world: &World) -> Vec<u8> {
+    let mut client = dial(world);
+    client.send(&connect(V5, "", 0, b""));
+    settled(world, &mut client);
+    let early = client.send(&subscribe(V5, 1, &[("#", 0)], b""));
+    let read = [early, settled(world, &mut client)].concat();
+    read[suback(V5, 1, &[0]).len()..].to_vec()
+}
+
+#[test]
+fn retained_messages_survive_as_they_were_acknowledged() {
+    let world = durable();
+    let (mut one, _) = kept(&world, V5, "p", false);
+    assert_eq!(one.send(&publish(V5, 3, "t", 1, b"", b"old")), b"");
+    assert_eq!(settled(&world, &mut one), b"\x40\x03\0\x01\x10", "nobody subscribes, it is kept");
+    one.send(&publish(V5, 1, "at/0", 0, b"", b"zero"));
+    one.send(&publish(V5, 3, "twice", 2, b"", b"a"));
+    one.send(&publish(V5, 5, "twice", 3, b"", b"b"));
+    world.step();
+    one.send(&publish(V5, 3, "t", 4, b"", b"never heard of"));
+
+    let world = world.crash();
+    world.step();
+    let expected = |values: &[(&str, &[u8])]| {
+        let packets = values.iter().map(|(topic, body)| publish(V5, 1, topic, 0, b"", body));
+        packets.collect::<Vec<_>>().concat()
+    };
+    let values: [(&str, &[u8]); 3] = [("at/0", b"zero"), ("t", b"old"), ("twice", b"b")];
+    assert_eq!(Hex(&retained(&world)), Hex(&expected(&values)));
+    let (mut one, _) = kept(&world, V5, "p", true);
+    assert_eq!(one.send(&publish(V5, 3, "t", 5, b"", b"")), b"", "so does clearing");
+    assert_ne!(settled(&world, &mut one), b"");
+    one.send(&publish(V5, 3, "twice", 6, b"\x02\0\0\0\x05", b"c"));
+    one.send(&publish(V5, 3, "new", 7, b"\x02\0\0\0\x0A", b"d"));
+    settled(&world, &mut one);
+    assert_eq!(world.log().live(), 3, "nothing of what was before");
+    world.pass(6000);
+
+    let world = world.crash();
+    world.step();
+    let values: [(&str, &[u8]); 2] = [("at/0", b"zero"), ("new", b"d")];
+    let read = retained(&world);
+    let aged = publish(V5, 1, values[1].0, 0, b"\x02\0\0\0\x04", values[1].1);
+    assert_eq!(Hex(&read), Hex(&[expected(&values[..1]), aged].concat()), "they expire meanwhile");
+}
