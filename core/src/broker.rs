@@ -502,6 +502,16 @@ impl Broker {
 
     /// The half of [`Broker::delete_queue`] that needs no routing.
     pub(crate) fn end_queue(&self, queue: &Arc<Queue>, effects: &mut Effects) -> u64 {
+        self.end_queue_because(queue, None, effects)
+    }
+
+    /// The same, with what its consumers are told.
+    pub(super) fn end_queue_because(
+        &self,
+        queue: &Arc<Queue>,
+        because: Option<&Refusal>,
+        effects: &mut Effects,
+    ) -> u64 {
         self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.id);
         let Some(mut state) = queue.lock() else { return 0 };
         let (count, takers, garbage) = state.delete(effects);
@@ -509,8 +519,13 @@ impl Broker {
         self.discard(garbage);
         for taker in takers {
             taker.session.contents().forget(taker.queue_index);
+            taker.session.connection.disown(queue);
             let Some(consumer) = taker.attached() else { continue };
-            let event = Event::Cancelled { session: taker.session.id(), consumer };
+            let because = because.cloned().map(Box::new);
+            if because.is_some() {
+                effects.counters.of(taker.session.protocol()).overflown += 1;
+            }
+            let event = Event::Cancelled { session: taker.session.id(), consumer, because };
             taker.session.contents().consumers.remove(&consumer);
             taker.session.outbox().push_event(event);
             effects.touch(taker.session.outbox());

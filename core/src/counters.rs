@@ -61,6 +61,8 @@ counters! {
     requeued,
     /// Fire-and-forget messages dropped because the subscriber does not keep up.
     dropped,
+    /// Subscriptions ended because their own queue held too much.
+    overflown,
 }
 
 /// One [`Counts`] a protocol.

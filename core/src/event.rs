@@ -47,6 +47,8 @@ pub enum Event {
         session: SessionId,
         /// Which one.
         consumer: ConsumerId,
+        /// Why, when it is the consumer's own doing: it was too slow for its private queue.
+        because: Option<Box<Refusal>>,
     },
     /// The last alarm is over: the broker takes publishes again. Told to who asked
     /// ([`crate::Batch::watch_alarms`]).

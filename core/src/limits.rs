@@ -17,6 +17,10 @@ pub struct Limits {
     pub deliveries_per_turn_max: usize,
     /// Routes a worker keeps (117 bytes each with their keys).
     pub cached_routes_max: usize,
+    /// Bytes of messages that a private queue (one subscription's own, see
+    /// [`crate::control::DeclareQueue::is_private`]) may hold, heads and properties included. Past it
+    /// the queue ends, and its consumer is told why: who reads too slowly must not fill the memory.
+    pub private_queue_bytes_max: usize,
     /// Bytes that one transaction may hold until its commit.
     pub transaction_bytes_max: usize,
     /// Milliseconds that a session of AMQP or STOMP may take to answer a delivery, where its queue
@@ -38,6 +42,7 @@ impl Default for Limits {
             window_messages_max: 4096,
             deliveries_per_turn_max: 8192,
             cached_routes_max: 1024,
+            private_queue_bytes_max: 64 * 1024 * 1024,
             transaction_bytes_max: 64 * 1024 * 1024,
             consumer_timeout_ms: Some(1_800_000),
             away_messages_max: 100_000,

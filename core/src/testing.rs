@@ -321,8 +321,9 @@ impl<A: Adapter> Client<'_, A> {
         match request {
             Request::Login(credentials) => Reply::Ready(login(credentials)),
             Request::LoginStep { state, data } => Reply::Ready(login_step(&state, &data)),
-            Request::Open { principal, vhost } => {
-                let vhost = vhost.as_deref().unwrap_or(DEFAULT_VHOST);
+            Request::Open { principal, vhost, or_default } => {
+                let is_known = |name: &&str| !or_default || self.world.broker.has_vhost(name);
+                let vhost = vhost.as_deref().filter(is_known).unwrap_or(DEFAULT_VHOST);
                 let outbox = self.outbox.clone();
                 let opened = self.world.broker.connect(&principal, vhost, self.protocol, outbox);
                 Reply::Ready(opened.map(Response::Opened))

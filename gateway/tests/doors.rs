@@ -318,3 +318,62 @@ async fn one_connection_too_many_is_closed_at_once() {
     third.write_all(MQTT_CONNECT).await.unwrap();
     assert_eq!(read(&mut third, 4).await, b"\x20\x02\0\0");
 }
+
+/// Reads all there is to the end of the connection, a little at a time, and beats meanwhile.
+async fn read_slowly(socket: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    loop {
+        let mut piece = vec![0; 64 * 1024];
+        let count = timeout(PATIENCE, socket.read(&mut piece)).await.unwrap().unwrap();
+        if count == 0 {
+            return read;
+        }
+        read.extend_from_slice(&piece[..count]);
+        // Our side may be closed by now.
+        socket.write_all(b"\n").await.ok();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sleeps_behind_a_flood_reads_an_error_when_awake() {
+    const MESSAGES: usize = 20_000;
+    let running =
+        start("[limits]\noutbox_bytes_max = 100000\nprivate_queue_bytes_max = 200000").await;
+    let mut slow = TcpStream::connect(address(&running, "stomp")).await.unwrap();
+    let mut fast = TcpStream::connect(address(&running, "stomp")).await.unwrap();
+    for socket in [&mut slow, &mut fast] {
+        let subscribe = "SUBSCRIBE\nid:0\ndestination:/topic/t\nreceipt:r\n\n\0";
+        socket.write_all(format!("{CONNECT}{subscribe}").as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"receipt-id:r\n\n\0") {
+            read.push(self::read(socket, 1).await[0]);
+        }
+    }
+    let (mut reader, mut publisher) = fast.into_split();
+    let received = tokio::spawn(async move {
+        let (mut count, mut piece) = (0, vec![0; 64 * 1024]);
+        while count < MESSAGES {
+            let read = timeout(PATIENCE, reader.read(&mut piece)).await.unwrap().unwrap();
+            assert!(read > 0, "it goes on for who reads");
+            count += piece[..read].split(|octet| *octet == 0).count() - 1;
+        }
+    });
+    let send = format!("SEND\ndestination:/topic/t\n\n{}\0", "x".repeat(1000));
+    // A pace at which who reads has no trouble.
+    for _ in 0..MESSAGES / 50 {
+        publisher.write_all(send.repeat(50).as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    received.await.unwrap();
+    let metrics = get(&running, "/metrics", "localhost").await;
+    let overflown = "trivium_subscriptions_overflown_total{protocol=\"stomp\"} 1";
+    assert!(metrics.contains(overflown), "{metrics}");
+    assert!(metrics.contains("rabbitmq_queue_messages 0"), "nothing is kept for it");
+    let read = read_slowly(&mut slow).await;
+    let last = read.rsplit(|octet| *octet == 0).nth(1).expect("a frame");
+    let last = String::from_utf8_lossy(last);
+    assert!(last.starts_with("ERROR\nmessage:Server cancelled subscription\n"), "{last}");
+    assert!(last.contains("limit (200000) is reached"), "{last}");
+    running.shutdown().await;
+}

@@ -51,6 +51,9 @@ impl Broker {
         for queue in std::mem::take(&mut effects.lapsed) {
             self.end_lapsed(&queue, effects);
         }
+        for queue in std::mem::take(&mut effects.overflown) {
+            self.end_overflown(&queue, effects);
+        }
         if !effects.wakes.is_empty() {
             let mut timetable = self.timetable.lock().unwrap_or_else(PoisonError::into_inner);
             for (queue, at) in effects.wakes.drain(..) {
@@ -83,6 +86,15 @@ impl Broker {
         });
         if is_lapsed {
             self.end_queue(queue, effects);
+        }
+    }
+
+    /// Ends a private queue that holds too much. Nobody but its one consumer can use it.
+    fn end_overflown(&self, queue: &Arc<Queue>, effects: &mut Effects) {
+        let because = queue.lock().and_then(|state| state.overflow());
+        if let (Some(because), Some(vhost)) = (because, self.vhost(&queue.vhost)) {
+            vhost.change_routing(|routing| routing.remove_queue(&queue.name, queue.id));
+            self.end_queue_because(queue, Some(&because), effects);
         }
     }
 

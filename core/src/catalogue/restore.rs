@@ -180,6 +180,7 @@ impl Broker {
             is_session: false,
             arguments: stored.arguments,
             window_max: self.window_max(),
+            held_bytes_max: None,
         });
         vhost.restore_routing(|routing| routing.queues.insert(queue.name.clone(), queue.clone()));
         self.register(&queue);

@@ -67,6 +67,9 @@ pub(super) fn cancel(session: &Arc<SessionShared>, consumer: ConsumerId) -> Resp
         session.contents().forget(place.queue);
     }
     connection.broker.end_if_unused(&connection.vhost, &queue, &mut effects);
+    if queue.owner.is_some() && queue.lock().is_none_or(|state| state.deleted) {
+        connection.disown(&queue);
+    }
     connection.broker.finish(&mut effects);
     Response::Done
 }

@@ -95,6 +95,9 @@ pub enum Request {
         principal: Principal,
         /// `None` for the default vhost of the listener or of the user's name.
         vhost: Option<String>,
+        /// Enter the default one if there is none of that name: what a STOMP client calls `host` may
+        /// be what it dialled.
+        or_default: bool,
     },
     /// Answered with [`Response::Done`].
     DeclareExchange(DeclareExchange),
@@ -240,6 +243,9 @@ pub struct DeclareQueue {
     pub exclusive: bool,
     /// Goes when its last consumer goes.
     pub auto_delete: bool,
+    /// Made for one subscription of this connection and bounded by
+    /// [`crate::Limits::private_queue_bytes_max`]: past it the queue ends.
+    pub is_private: bool,
     /// Optional arguments (`x-...`).
     pub arguments: Table,
 }

@@ -8,7 +8,7 @@ use crate::queue::{Declaration, Queue};
 use crate::routing::Routing;
 use crate::session::SessionShared;
 use crate::vhost::Vhost;
-use crate::{ConnectionId, QueueId, Refusal, Response};
+use crate::{Broker, ConnectionId, QueueId, Refusal, Response};
 
 /// The queue of that name, if this session may use it.
 pub(super) fn usable(
@@ -79,8 +79,9 @@ fn make(
     id: QueueId,
     owner: Option<ConnectionId>,
     vhost: &Vhost,
-    window_max: Option<usize>,
+    broker: Option<&Broker>,
 ) -> Arc<Queue> {
+    let held_bytes_max = broker.filter(|_| declare.is_private);
     Queue::new(Declaration {
         id,
         name: name.into(),
@@ -90,7 +91,8 @@ fn make(
         auto_delete: declare.auto_delete,
         is_session: false,
         arguments: declare.arguments.clone(),
-        window_max,
+        window_max: broker.and_then(Broker::window_max),
+        held_bytes_max: held_bytes_max.map(|broker| broker.limits.private_queue_bytes_max as u64),
     })
 }
 
@@ -113,8 +115,8 @@ pub(super) fn declare(
         }
         check_new(declare, name, &connection.vhost)?;
         let owner = declare.exclusive.then_some(connection.id);
-        let window_max = connection.broker.window_max();
-        let queue = make(declare, name, id, owner, &connection.vhost, window_max);
+        let broker = Some(&*connection.broker);
+        let queue = make(declare, name, id, owner, &connection.vhost, broker);
         routing.add_queue(&queue);
         Ok((queue, true))
     })?;

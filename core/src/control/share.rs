@@ -91,6 +91,7 @@ pub(crate) fn new_queue(
         is_session: false,
         arguments: crate::Table::default(),
         window_max: broker.window_max(),
+        held_bytes_max: None,
     })
 }
 

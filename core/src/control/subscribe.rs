@@ -231,6 +231,7 @@ pub(crate) fn new_session_queue(
         is_session: true,
         arguments: Table::default(),
         window_max: broker.window_max().filter(|_| is_kept),
+        held_bytes_max: None,
     })
 }
 

@@ -102,6 +102,10 @@ impl State {
             effects.lapsed.push(queue.clone());
             return;
         }
+        if self.holds_too_much() {
+            effects.overflown.push(queue.clone());
+            return;
+        }
         if self.answers_due_at <= effects.now {
             self.look_for_answers(effects);
         }

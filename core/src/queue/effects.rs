@@ -34,6 +34,8 @@ pub(crate) struct Effects {
     pub(crate) wakes: Vec<(Arc<Queue>, Instant)>,
     /// Queues that nobody used for as long as they say.
     pub(crate) lapsed: Vec<Arc<Queue>>,
+    /// Queues past their bound, which ends them.
+    pub(crate) overflown: Vec<Arc<Queue>>,
     /// Sessions that have not answered a delivery for so many milliseconds.
     pub(crate) late: Vec<(Arc<SessionShared>, u64)>,
     /// How long a session may take to answer, in milliseconds, where a queue does not say.

@@ -3,7 +3,7 @@
 //! Reading order: `lane` and `ready` (what waits), `expiry` (until when), `taker` (who takes),
 //! `unsettled` (what was taken and not answered), `mark` (what an MQTT client knows of it), `effective` (what arguments and policies come
 //! to), `state` (the transitions), `dispatch` (who gets what), `care` (what time and limits do),
-//! `room` (what a full queue refuses), `death` (what becomes
+//! `private` (when one subscription's own queue holds too much), `room` (what a full queue refuses), `death` (what becomes
 //! of messages that nobody accepted), `effects` (what is left for after the
 //! lock). Whoever makes work possible dispatches it. Lock order: routing, queue, outbox;
 //! never two queues at once.
@@ -17,6 +17,7 @@ mod expiry;
 mod garbage;
 mod lane;
 mod mark;
+mod private;
 mod ready;
 mod room;
 mod state;
@@ -70,12 +71,15 @@ pub(crate) struct Declaration {
     pub(crate) arguments: Table,
     /// Messages kept in memory at the head; without a log that can be read, all are.
     pub(crate) window_max: Option<usize>,
+    /// Bytes of whole messages, ready and unsettled, past which it ends; `None` for no such bound.
+    pub(crate) held_bytes_max: Option<u64>,
 }
 
 impl Queue {
     pub(crate) fn new(declaration: Declaration) -> Arc<Self> {
         let args = Arc::new(EffectiveArgs::of(&declaration.arguments));
-        let state = State::new(declaration.id, declaration.window_max, args);
+        let (window_max, held_bytes_max) = (declaration.window_max, declaration.held_bytes_max);
+        let state = State::new(declaration.id, window_max, held_bytes_max, args);
         Arc::new(Self {
             id: declaration.id,
             name: declaration.name,

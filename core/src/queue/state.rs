@@ -64,6 +64,10 @@ pub(crate) struct State {
     pub(crate) wakes_at: Instant,
     /// See [`super::Declaration::window_max`].
     pub(super) window_max: Option<usize>,
+    /// See [`super::Declaration::held_bytes_max`]; `u64::MAX` for none.
+    pub(super) held_bytes_max: u64,
+    /// Bytes of what is unsettled, where [`State::held_bytes_max`] asks for them.
+    pub(super) unsettled_bytes: u64,
     /// It is no more: pushes count as not routed, settlements do nothing.
     pub(crate) deleted: bool,
     /// A consumer was attached once (auto-delete).
@@ -112,7 +116,12 @@ pub(crate) struct Taken {
 }
 
 impl State {
-    pub(super) fn new(id: QueueId, window_max: Option<usize>, args: Arc<EffectiveArgs>) -> Self {
+    pub(super) fn new(
+        id: QueueId,
+        window_max: Option<usize>,
+        held_bytes_max: Option<u64>,
+        args: Arc<EffectiveArgs>,
+    ) -> Self {
         Self {
             id,
             args,
@@ -137,6 +146,8 @@ impl State {
             reserved_bytes: 0,
             wakes_at: Instant::NEVER,
             window_max,
+            held_bytes_max: held_bytes_max.unwrap_or(u64::MAX),
+            unsettled_bytes: 0,
             deleted: false,
             had_consumer: false,
         }
@@ -196,12 +207,13 @@ impl State {
             arrival,
             position,
             message: Some(message.clone()),
-            bytes: message.body_bytes(),
+            bytes: self.bytes_of(message),
             attempts: 0,
             priority: message.priority().min(self.args.max_priority),
             retained,
         };
         self.ready.push(entry, expires_at, page);
+        self.needs_care |= self.holds_too_much();
         true
     }
 
@@ -272,6 +284,7 @@ impl State {
             Outcome::Rejected => counts.rejected += 1,
             Outcome::Requeued => counts.requeued += 1,
         }
+        self.unsettled_bytes -= self.held_bytes_of(entry.message.as_ref());
         let place = entry.taker;
         self.forget_mark(entry.arrival);
         match settlement.outcome {
@@ -310,7 +323,7 @@ impl State {
         let entry = Entry {
             arrival: entry.arrival,
             position: entry.position,
-            bytes: entry.message.as_ref().map_or(0, Message::body_bytes),
+            bytes: entry.message.as_ref().map_or(0, |message| self.bytes_of(message)),
             message: entry.message,
             attempts,
             priority: entry.priority,
@@ -414,6 +427,7 @@ impl State {
                 continue;
             }
             for (slot, entry) in self.unsettled.remove_of(place) {
+                self.unsettled_bytes -= self.held_bytes_of(entry.message.as_ref());
                 self.put_back(slot, entry, true, effects);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
@@ -520,6 +534,7 @@ impl State {
             priority: entry.priority,
             retained: entry.retained,
         };
+        self.unsettled_bytes += self.held_bytes_of(kept.message.as_ref());
         let (slot, generation) = self.unsettled.insert(kept, effects.now);
         if self.answers_due_at == Instant::NEVER {
             self.expect_answer(place, effects);

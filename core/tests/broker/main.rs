@@ -10,6 +10,7 @@ mod expiry;
 mod lifetime;
 mod limits;
 mod peer;
+mod private;
 mod queue;
 mod retained;
 mod routing;

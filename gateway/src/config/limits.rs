@@ -31,6 +31,8 @@ pub struct RawLimits {
     pub unsettled_per_session_max: u32,
     /// Messages at the head of a queue kept in memory.
     pub window_messages_max: u32,
+    /// Bytes in the queue of one STOMP subscription to a topic or an exchange.
+    pub private_queue_bytes_max: u32,
     /// From a delivery to its acknowledgement, in milliseconds; 0 for no limit.
     pub consumer_timeout_ms: u32,
     /// Threads that serve connections.
@@ -50,6 +52,7 @@ impl Default for RawLimits {
             fire_and_forget_bytes_max: 16 * 1024 * 1024,
             unsettled_per_session_max: 1_000_000,
             window_messages_max: 4096,
+            private_queue_bytes_max: 64 * 1024 * 1024,
             consumer_timeout_ms: 1_800_000,
             threads_max: 4,
         }
@@ -121,6 +124,12 @@ impl TryFrom<RawLimits> for Limits {
                 raw.window_messages_max,
                 from(1),
                 ABOVE_0,
+            )?),
+            private_queue_bytes_max: bytes(within(
+                "private_queue_bytes_max",
+                raw.private_queue_bytes_max,
+                from(4096),
+                FLOOR,
             )?),
             consumer_timeout_ms: Some(raw.consumer_timeout_ms.into()).filter(|millis| *millis > 0),
             ..trivium_core::Limits::default()

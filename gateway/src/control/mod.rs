@@ -116,8 +116,10 @@ impl Service<Ask> for Answering {
             Request::LoginStep { state, data } => {
                 Either::Left(ready(self.login.prove(state, data, &ask.caller)))
             }
-            Request::Open { principal, vhost } => {
-                Either::Left(ready(self.open(&ask, principal, vhost.as_deref())))
+            Request::Open { principal, vhost, or_default } => {
+                let is_known = |name: &&str| !or_default || self.broker.has_vhost(name);
+                let vhost = vhost.as_deref().filter(is_known);
+                Either::Left(ready(self.open(&ask, principal, vhost)))
             }
             _ => match self.broker.request(&ask.origin, ask.request) {
                 Reply::Ready(answer) => Either::Left(ready(answer)),

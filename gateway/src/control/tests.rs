@@ -18,6 +18,7 @@ const ELSEWHERE: &str = "192.0.2.1:1";
 struct Stack {
     control: Control,
     broker: Arc<Broker>,
+    counters: Arc<Counters>,
 }
 
 impl Stack {
@@ -26,8 +27,9 @@ impl Stack {
         let config = Config::try_from(raw).unwrap();
         let broker = Broker::ephemeral(Limits::default(), 1);
         config.vhosts.iter().for_each(|name| broker.add_vhost(name));
-        let control = Control::new(broker.clone(), config.users, Arc::default());
-        Self { control, broker }
+        let counters = Arc::<Counters>::default();
+        let control = Control::new(broker.clone(), config.users, counters.clone());
+        Self { control, broker, counters }
     }
 
     fn ask(&self, caller: Caller, principal: Option<Principal>, request: Request) -> Answer {
@@ -133,8 +135,8 @@ fn nothing_goes_before_the_login_and_vhosts_are_kept() {
 
     let user = stack.login((ELSEWHERE, caller.carrier, caller.protocol), Some("u"), "p").unwrap();
     let open = |vhost: Option<&str>, principal: &Principal| {
-        let request =
-            Request::Open { principal: principal.clone(), vhost: vhost.map(str::to_owned) };
+        let (principal, vhost) = (principal.clone(), vhost.map(str::to_owned));
+        let request = Request::Open { principal, vhost, or_default: false };
         stack.ask(caller, Some(user.clone()), request)
     };
     assert!(matches!(open(Some("v"), &user), Ok(Response::Opened(_))));
@@ -144,4 +146,22 @@ fn nothing_goes_before_the_login_and_vhosts_are_kept() {
     assert!(matches!(open(Some("v"), &other), Err(Refusal::AccessRefused { .. })));
     let long = "n".repeat(256);
     assert!(matches!(open(Some(&long), &user), Err(Refusal::LimitReached { .. })));
+}
+
+#[test]
+fn a_name_that_was_dialled_is_no_refusal() {
+    let stack = Stack::new("[[vhosts]]\nname = \"v\"\n");
+    let who = (LOOPBACK, Carrier::Tcp, Protocol::Stomp);
+    let guest = stack.login(who, Some("guest"), "guest").unwrap();
+    for (name, entered) in [("broker.example.com", "/"), ("v", "v")] {
+        let (principal, vhost) = (guest.clone(), Some(name.to_owned()));
+        let request = Request::Open { principal, vhost, or_default: true };
+        let caller = Caller::new(LOOPBACK.parse().unwrap(), who.1, who.2);
+        match stack.ask(caller, Some(guest.clone()), request) {
+            Ok(Response::Opened(connection)) => assert_eq!(connection.vhost(), entered),
+            other => panic!("{other:?}"),
+        }
+    }
+    let refused = &stack.counters.of(Protocol::Stomp).requests_refused;
+    assert_eq!(refused.load(std::sync::atomic::Ordering::Relaxed), 0);
 }

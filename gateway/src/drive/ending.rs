@@ -16,6 +16,10 @@ use super::{Drive, Goodbye, READS_PER_TURN, Transport};
 /// reset, and a reset takes an error frame under way with it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The same for a peer whose socket did not take the last bytes at once: who reads slowly, such as a
+/// browser's tab behind a flood, has all before them to read first, and must learn why it ended.
+const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Why a connection ended, as its driver saw it. The log prefers the adapter's explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -54,6 +58,8 @@ pub(super) struct Ending {
     description: Description,
     /// When to stop waiting for the peer.
     cut_at: Instant,
+    /// The socket did not take the last bytes at once.
+    is_slow: bool,
     /// Nothing can be written any more.
     is_broken: bool,
     /// Our side is closed.
@@ -111,9 +117,14 @@ impl<T: Transport> Drive<T> {
             self.shared.tasks.spawn(pending);
         }
         self.input = Vec::new();
-        let patience = now.after(CLOSE_TIMEOUT);
-        let cut_at = self.cut_at.map_or(patience, |cut_at| cut_at.min(patience));
-        self.ending = Some(Ending { reason, description, cut_at, is_broken, is_closed: false });
+        let cut_at = self.cut_after(CLOSE_TIMEOUT);
+        let (is_slow, is_closed) = (false, false);
+        self.ending = Some(Ending { reason, description, cut_at, is_slow, is_broken, is_closed });
+    }
+
+    fn cut_after(&self, patience: Duration) -> Instant {
+        let patience = self.shared.clock.now().after(patience);
+        self.cut_at.map_or(patience, |cut_at| cut_at.min(patience))
     }
 
     /// Writes what is left, closes, and waits for the peer to do the same.
@@ -122,7 +133,12 @@ impl<T: Transport> Drive<T> {
             self.write(cx, scratch);
         }
         let is_flushing = self.is_flushing;
+        let slow_cut_at = self.cut_after(SLOW_CLOSE_TIMEOUT);
         let Some(ending) = &mut self.ending else { return Poll::Pending };
+        if is_flushing && !ending.is_slow {
+            ending.is_slow = true;
+            ending.cut_at = slow_cut_at;
+        }
         let is_late = ending.cut_at <= self.shared.clock.now();
         if ending.is_broken || is_late {
             return Poll::Ready(self.finish());

@@ -273,6 +273,18 @@ async fn who_does_not_read_is_not_read_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn who_reads_slowly_still_reads_the_last_word() {
+    let mut client = Client::connect(&shared(), 1000);
+    client.send(b"big 20000\nquit\n").await;
+    for _ in 0..20 {
+        // Four seconds in all: longer than who reads at once is waited for.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        client.pipe.read_exact(&mut [0; 1000]).await.unwrap();
+    }
+    assert_eq!(client.finish().await, ("\nquitting\n".to_owned(), Reason::Closed));
+}
+
+#[tokio::test]
 async fn the_drain_says_goodbye_and_cuts_who_stays() {
     let shared = shared();
     let polite = Client::connect(&shared, 1000);

@@ -74,6 +74,7 @@ catalog! {
     counter REJECTED              = "trivium_messages_rejected_total", Count, "Deliveries rejected for good, by protocol.";
     counter REQUEUED              = "trivium_messages_requeued_total", Count, "Deliveries put back into their queue, by protocol.";
     counter DROPPED               = "trivium_messages_dropped_total", Count, "QoS 0 messages dropped because the subscriber does not keep up, by protocol.";
+    counter OVERFLOWN             = "trivium_subscriptions_overflown_total", Count, "Subscriptions ended because their own queue held more than the configuration allows, by protocol.";
     counter CONVERSION_LOSS       = "trivium_conversion_loss_total", Count, "Deliveries that lost a field on their way into another protocol, by publisher's and receiver's protocol and field.";
 }
 

@@ -166,6 +166,7 @@ fn publish_counts(protocol: Protocol, counts: &Counts) {
         (names::REJECTED, counts.rejected),
         (names::REQUEUED, counts.requeued),
         (names::DROPPED, counts.dropped),
+        (names::OVERFLOWN, counts.overflown),
     ];
     for (metric, total) in own {
         counter!(metric, "protocol" => protocol.name()).absolute(total);

@@ -87,14 +87,21 @@ impl Failure {
     }
 
     /// The queue under a subscription is gone.
-    pub(crate) fn cancelled(id: Option<&str>, destination: &str) -> Self {
+    pub(crate) fn cancelled(
+        id: Option<&str>,
+        destination: &str,
+        because: Option<&Refusal>,
+    ) -> Self {
         let subject = match id {
             Some(id) => format!("id='{id}'"),
             None => format!("destination='{destination}'"),
         };
+        let reason = because
+            .map(|because| format!("It is slower than those who publish: {because}.\n"))
+            .unwrap_or_default();
         let body = format!(
             "The server has canceled a subscription.\n\
-             No more messages will be delivered for \"{subject}\".\n"
+             No more messages will be delivered for \"{subject}\".\n{reason}"
         );
         let subscription = id.map(str::to_owned);
         Self { subscription, ..Self::new("Server cancelled subscription", body) }

@@ -9,7 +9,7 @@
 //!
 //! `frame` finds frames in bytes and `header` codes their values. `destination` and
 //! `properties` say what a destination and a header mean to the broker. `connection` is the
-//! conversation: it holds a `subscription` list, open `transaction`s, `receipt`s that wait
+//! conversation: it holds a `subscription` list with what is `unsettled`, open `transaction`s, `receipt`s that wait
 //! for their confirm, and the `heartbeat`. `failure` is every ERROR there is.
 //!
 //! # Deliberately absent
@@ -38,6 +38,7 @@ mod properties;
 mod receipt;
 mod subscription;
 mod transaction;
+mod unsettled;
 mod version;
 
 pub use config::Config;

@@ -1,11 +1,10 @@
 //! What the client is subscribed to, and what it has not settled yet.
 
-use std::collections::BTreeMap;
-
 use stomp_parser::headers::AckType;
 use trivium_core::{ConnectionId, ConsumerId, DeliveryId};
 
 use crate::header::{self, Side, push_decimal};
+use crate::unsettled::Unsettled;
 use crate::version::Version;
 
 /// One subscription (S-47 to S-58).
@@ -31,8 +30,8 @@ pub(crate) struct Subscription {
     ack_head: Vec<u8>,
     /// Messages sent so far.
     sent: u64,
-    /// What was sent and not settled, by its number. The core bounds it.
-    unsettled: BTreeMap<u64, DeliveryId>,
+    /// What was sent and not settled. The core bounds it.
+    unsettled: Unsettled,
 }
 
 /// What a subscription is made of.
@@ -82,7 +81,7 @@ impl Subscription {
             head,
             ack_head: ack_head.into_bytes(),
             sent: 0,
-            unsettled: BTreeMap::new(),
+            unsettled: Unsettled::default(),
         }
     }
 
@@ -90,7 +89,7 @@ impl Subscription {
     pub(crate) fn begin_message(&mut self, delivery: DeliveryId, out: &mut Vec<u8>) {
         self.sent += 1;
         if self.mode != AckType::Auto {
-            self.unsettled.insert(self.sent, delivery);
+            self.unsettled.push(self.sent, delivery);
         }
         out.extend_from_slice(&self.head);
         push_decimal(out, self.sent);
@@ -103,7 +102,7 @@ impl Subscription {
 
     /// Whether message `number` was sent and waits to be settled.
     pub(crate) fn is_unsettled(&self, number: u64) -> bool {
-        self.unsettled.contains_key(&number)
+        self.unsettled.contains(number)
     }
 
     /// Whether message `number` was sent.
@@ -115,18 +114,17 @@ impl Subscription {
     /// whether it means one message; the brokers that speak it agree that it does not.
     pub(crate) fn settle(&mut self, number: u64, mut settle: impl FnMut(DeliveryId)) {
         if self.mode != AckType::Client {
-            self.unsettled.remove(&number).into_iter().for_each(settle);
+            self.unsettled.remove(number).into_iter().for_each(settle);
             return;
         }
-        while let Some(entry) = self.unsettled.first_entry().filter(|entry| *entry.key() <= number)
-        {
-            settle(entry.remove());
+        while let Some(delivery) = self.unsettled.pop_through(number) {
+            settle(delivery);
         }
     }
 
     /// Everything that is not settled, oldest first.
     pub(crate) fn into_unsettled(self) -> impl Iterator<Item = DeliveryId> {
-        self.unsettled.into_values()
+        self.unsettled.into_deliveries()
     }
 }
 

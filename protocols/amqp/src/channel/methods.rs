@@ -152,6 +152,7 @@ impl Channel {
             durable: declare.durable,
             exclusive: declare.exclusive,
             auto_delete: declare.auto_delete,
+            is_private: false,
             arguments,
         });
         Ok(ask(request, Asked { method: id, nowait: declare.nowait, then: Then::Declared }))

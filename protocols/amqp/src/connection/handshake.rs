@@ -102,7 +102,8 @@ impl Connection {
                     return self.fail(0, &Fault::of(&Refusal::Internal, method.id));
                 };
                 let vhost = Some(open.virtual_host.as_str().to_owned());
-                self.ask(None, Request::Open { principal, vhost }, Pending::Open);
+                let request = Request::Open { principal, vhost, or_default: false };
+                self.ask(None, request, Pending::Open);
             }
             _ => self.close_silently("unexpected method during the handshake"),
         }

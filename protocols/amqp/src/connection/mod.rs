@@ -223,7 +223,7 @@ impl Connection {
                     batch.note_lost(&message, Protocol::Amqp, lost);
                 }
             }
-            Event::Cancelled { session, consumer } => {
+            Event::Cancelled { session, consumer, .. } => {
                 let channel = self.channels.by_session(session);
                 let tag = channel.and_then(|channel| channel.on_cancelled(consumer));
                 if let Some(tag) = tag.filter(|_| self.client.is_told_of_cancels) {

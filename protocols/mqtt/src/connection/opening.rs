@@ -272,7 +272,7 @@ pub(super) fn write_refusal(
 /// Into the vhost that the login names, or else the listener.
 fn enter(principal: Principal, config: &Config) -> Progress {
     let vhost = config.vhost.clone().filter(|_| principal.vhost.is_none());
-    Progress::Ask(None, Request::Open { principal, vhost })
+    Progress::Ask(None, Request::Open { principal, vhost, or_default: false })
 }
 
 /// What MQTT 5 is told (section 3.2.2.3).

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use stomp_parser::headers::HeartBeatIntervals;
 use stomp_parser::server::ConnectedFrameBuilder;
 use trivium_core::control::{Answer, Credentials, Request, Response};
-use trivium_core::{Instant, Principal, Refusal};
+use trivium_core::{Instant, Refusal};
 
 use super::{Connection, Open, State, Waiting, receipt_of};
 use crate::failure::Failure;
@@ -19,7 +19,6 @@ pub(super) struct Connecting {
     user: Option<String>,
     host: Option<String>,
     intervals: HeartBeatIntervals,
-    principal: Option<Principal>,
     receipt: Option<Vec<u8>>,
 }
 
@@ -49,7 +48,6 @@ impl Connection {
             user: user.clone(),
             host: text("host"),
             intervals,
-            principal: None,
             receipt: receipt_of(frame),
         };
         let password = text("passcode").unwrap_or_default().into_bytes();
@@ -60,35 +58,22 @@ impl Connection {
 
     pub(super) fn on_connect_answer(
         &mut self,
-        mut connecting: Box<Connecting>,
+        connecting: Box<Connecting>,
         answer: Answer,
         now: Instant,
     ) {
         match answer {
             Ok(Response::LoggedIn(principal)) => {
                 self.user = Some(principal.user.to_string());
-                connecting.principal = Some(principal.clone());
+                // S-31: clients send the name that they dialled, which need not name a vhost.
                 let vhost = connecting.host.clone();
-                self.ask(Request::Open { principal, vhost }, Waiting::Connect(connecting));
+                let or_default = !self.config.strict_host && vhost.as_deref().is_some_and(is_host);
+                let request = Request::Open { principal, vhost, or_default };
+                self.ask(request, Waiting::Connect(connecting));
             }
             Ok(Response::Opened(connection)) => self.on_opened(&connecting, connection, now),
             Ok(_) => self.fail_connect(&Refusal::Internal, &connecting),
-            Err(refusal) => self.on_connect_refused(connecting, &refusal),
-        }
-    }
-
-    /// S-31: clients send the name that they dialled, which need not name a vhost.
-    fn on_connect_refused(&mut self, mut connecting: Box<Connecting>, refusal: &Refusal) {
-        let is_unknown = matches!(refusal, Refusal::VhostNotFound { .. });
-        let is_lenient = is_unknown && !self.config.strict_host;
-        let host = connecting.host.take_if(|host| is_lenient && is_host(host));
-        match (host, &connecting.principal) {
-            (Some(_), Some(principal)) => {
-                let principal = principal.clone();
-                let request = Request::Open { principal, vhost: None };
-                self.ask(request, Waiting::Connect(connecting));
-            }
-            _ => self.fail_connect(refusal, &connecting),
+            Err(refusal) => self.fail_connect(&refusal, &connecting),
         }
     }
 

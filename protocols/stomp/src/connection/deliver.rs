@@ -1,6 +1,6 @@
 //! What the broker says: messages, confirms, and bad news (S-73 to S-79).
 
-use trivium_core::{Batch, Delivery, Event, Message, Outcome, Protocol, Refusal};
+use trivium_core::{Batch, ConsumerId, Delivery, Event, Message, Outcome, Protocol, Refusal};
 
 use super::Connection;
 use crate::destination;
@@ -51,22 +51,28 @@ impl Connection {
             // SEND is never mandatory; who waits for the end of an alarm does so with a request;
             // only MQTT sessions are resumed.
             Event::Returned { .. } | Event::Calm | Event::Released { .. } => {}
-            Event::Cancelled { consumer, .. } => {
-                if let Some(subscription) = self.subscriptions.of_consumer(consumer) {
-                    let id = subscription.id.as_deref();
-                    let failure = Failure::cancelled(id, &subscription.destination);
-                    if self.goes_on_after(&failure) {
-                        failure.write(self.version, None, &mut self.output);
-                        self.subscriptions.remove(consumer);
-                    } else {
-                        self.fail(&failure, None);
-                    }
-                }
+            Event::Cancelled { consumer, because, .. } => {
+                self.on_cancelled(consumer, because.as_deref());
             }
             Event::TakenOver => self.fail(&Failure::from(&Refusal::TakenOver), None),
             Event::SessionEnded { because, .. } | Event::Closed { because } => {
                 self.fail(&Failure::from(&*because), None);
             }
+        }
+    }
+
+    /// The queue under a subscription is gone.
+    fn on_cancelled(&mut self, consumer: ConsumerId, because: Option<&Refusal>) {
+        let Some(subscription) = self.subscriptions.of_consumer(consumer) else { return };
+        let id = subscription.id.as_deref();
+        let failure = Failure::cancelled(id, &subscription.destination, because);
+        if self.goes_on_after(&failure) {
+            failure.write(self.version, None, &mut self.output);
+            if let Some(ended) = self.subscriptions.remove(consumer) {
+                self.temporaries.retain(|(_, queue)| *queue != ended.queue);
+            }
+        } else {
+            self.fail(&failure, None);
         }
     }
 

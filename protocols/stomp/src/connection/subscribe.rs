@@ -36,6 +36,8 @@ const QUEUE_ARGUMENTS: &[(&str, Kind)] = &[
     ("x-overflow", Kind::Text),
     ("x-queue-type", Kind::Text),
     ("x-single-active-consumer", Kind::Flag),
+    ("x-delivery-limit", Kind::Integer),
+    ("x-consumer-timeout", Kind::Integer),
     ("x-max-age", Kind::Text),
     ("x-stream-max-segment-size-bytes", Kind::Integer),
     ("x-stream-filter-size-bytes", Kind::Integer),
@@ -82,7 +84,12 @@ impl Subscribing {
             has_durable_queue: false,
             shows_origin: false,
         };
-        let declare = DeclareQueue { exclusive: true, auto_delete: true, ..Default::default() };
+        let declare = DeclareQueue {
+            exclusive: true,
+            auto_delete: true,
+            is_private: true,
+            ..Default::default()
+        };
         let consume = Consume { no_ack: true, ..Default::default() };
         Self {
             terms,
@@ -342,7 +349,9 @@ impl Subscribing {
             auto_delete: true,
             ..Default::default()
         };
-        queue_to_declare(frame, defaults, true)
+        let declare = queue_to_declare(frame, defaults, true)?;
+        let is_private = declare.exclusive;
+        Ok(DeclareQueue { is_private, ..declare })
     }
 }
 

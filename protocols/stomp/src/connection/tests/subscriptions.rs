@@ -1,5 +1,8 @@
 //! SUBSCRIBE, UNSUBSCRIBE, destinations, temporary queues.
 
+use trivium_core::log::StepLog;
+use trivium_core::{Broker, Limits};
+
 use super::*;
 
 #[test]
@@ -393,6 +396,39 @@ fn the_queue_under_a_subscription_goes() {
             Closed('b'),
         ],
     );
+}
+
+#[test]
+fn a_subscription_that_is_too_slow_is_told_why() {
+    let limits = Limits { outbox_bytes_max: 1, private_queue_bytes_max: 1000, ..Limits::default() };
+    for keep_open_after_error in [false, true] {
+        let broker = Broker::new(Arc::new(StepLog::default()), limits, 0);
+        let world = World::over(broker, Arc::default());
+        let config = Config { keep_open_after_error, ..Config::default() };
+        let mut slow = connect(&world, &config, usize::MAX);
+        let mut publisher = connect(&world, &config, usize::MAX);
+        for client in [&mut slow, &mut publisher] {
+            client.send(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0");
+        }
+        slow.send(b"SUBSCRIBE\nid:0\ndestination:/topic/t\n\n\0");
+        for _ in 0..20 {
+            publisher.send(format!("SEND\ndestination:/topic/t\n\n{:100}\0", "").as_bytes());
+        }
+        let read = String::from_utf8(slow.read()).unwrap();
+        let (messages, error) = read.split_once("ERROR\n").expect("an ERROR behind what was sent");
+        assert_eq!(messages.matches("MESSAGE\n").count(), 1, "what the outbox took");
+        assert!(error.starts_with("message:Server cancelled subscription\n"), "{error}");
+        assert!(error.contains("\nsubscription:0\n"), "{error}");
+        let reason = "It is slower than those who publish: bytes in a subscription's own queue \
+                      limit (1000) is reached.\n\0";
+        assert!(error.ends_with(reason), "{error}");
+        assert_eq!(slow.is_closed(), !keep_open_after_error);
+        if keep_open_after_error {
+            slow.send(b"SUBSCRIBE\nid:0\ndestination:/topic/t\n\n\0");
+            publisher.send(b"SEND\ndestination:/topic/t\n\nagain\0");
+            assert!(slow.read().ends_with(b"\n\nagain\0"), "it may subscribe again");
+        }
+    }
 }
 
 #[test]
