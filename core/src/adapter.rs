@@ -66,6 +66,58 @@ pub trait Adapter: std::fmt::Debug + Send {
     fn describe(&self) -> Description;
 }
 
+/// Whatever a client speaks, behind a pointer.
+#[cfg(any(test, feature = "testing"))]
+impl Adapter for Box<dyn Adapter> {
+    fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
+        (**self).handle_bytes(input, batch)
+    }
+
+    fn handle_event(&mut self, event: Event, batch: &mut Batch<'_>) {
+        (**self).handle_event(event, batch);
+    }
+
+    fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {
+        (**self).handle_response(answer, batch);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, batch: &mut Batch<'_>) {
+        (**self).handle_timeout(now, batch);
+    }
+
+    fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
+        (**self).handle_shutdown(batch);
+    }
+
+    fn handle_disconnect(&mut self, batch: &mut Batch<'_>) {
+        (**self).handle_disconnect(batch);
+    }
+
+    fn poll_request(&mut self) -> Option<(Option<SessionHandle>, Request)> {
+        (**self).poll_request()
+    }
+
+    fn poll_transmit(&mut self, out: &mut Transmit) {
+        (**self).poll_transmit(out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (**self).poll_timeout()
+    }
+
+    fn is_closed(&self) -> bool {
+        (**self).is_closed()
+    }
+
+    fn input_bytes_max(&self) -> usize {
+        (**self).input_bytes_max()
+    }
+
+    fn describe(&self) -> Description {
+        (**self).describe()
+    }
+}
+
 /// What the log says about a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {

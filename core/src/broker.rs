@@ -19,7 +19,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::alarm::AlarmBell;
 use crate::batch::Scratch;
 use crate::catalogue::{Catalogue, Change, Planned};
-use crate::counters::{Counts, SharedCounters};
+use crate::counters::{Counts, Deaths, SharedCounters};
 use crate::hash::NameMap;
 use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, Settled, StepLog};
 use crate::loss::{Loss, SharedLosses};
@@ -101,6 +101,8 @@ pub struct Worker {
 pub struct Totals {
     /// What happened since the start, in the order of [`Protocol::index`].
     pub counts: [Counts; 3],
+    /// Messages that left queues without being accepted.
+    pub deaths: Deaths,
     /// Connections past their handshake.
     pub connections: u64,
     /// Sessions (AMQP channels, MQTT clients, STOMP connections) open, in the order of
@@ -378,6 +380,7 @@ impl Broker {
         let count = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
         let mut totals = Totals {
             counts: self.counters.read(),
+            deaths: self.counters.read_deaths(),
             losses: self.losses.read(),
             connections: count(&self.gauges.connections),
             sessions: std::array::from_fn(|index| count(&self.gauges.sessions[index])),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Protocol;
+use crate::queue::Reason;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -65,11 +66,51 @@ counters! {
     overflown,
 }
 
-/// One [`Counts`] a protocol.
+/// Why messages left queues without being accepted: by kind of queue, whether there was a
+/// dead-letter exchange, and reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deaths([[[u64; Reason::ALL.len()]; 2]; 2]);
+
+/// One of [`Deaths`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeathCount {
+    /// Whether the queues were declared as quorum queues.
+    pub quorum: bool,
+    /// Whether they had a dead-letter exchange: else the messages were dropped.
+    pub dead_lettered: bool,
+    /// As `x-death` names it.
+    pub reason: &'static str,
+    /// Messages.
+    pub count: u64,
+}
+
+impl Deaths {
+    /// All of them, also those that never happened.
+    pub fn iter(&self) -> impl Iterator<Item = DeathCount> {
+        let kinds = [(false, false), (false, true), (true, false), (true, true)];
+        kinds.into_iter().flat_map(|(quorum, dead_lettered)| {
+            let counts = self.0[usize::from(quorum)][usize::from(dead_lettered)];
+            Reason::ALL.into_iter().zip(counts).map(move |(reason, count)| DeathCount {
+                quorum,
+                dead_lettered,
+                reason: reason.name(),
+                count,
+            })
+        })
+    }
+}
+
+/// [`Deaths`] that all threads add to.
+#[derive(Debug, Default)]
+struct SharedDeaths([[[AtomicU64; Reason::ALL.len()]; 2]; 2]);
+
+/// One [`Counts`] a protocol, and the dead.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     counts: [Counts; 3],
+    deaths: Deaths,
     changed: bool,
+    has_deaths: bool,
 }
 
 impl Counters {
@@ -78,25 +119,50 @@ impl Counters {
         self.changed = true;
         &mut self.counts[protocol.index()]
     }
+
+    /// A message left such a queue without being accepted.
+    pub(crate) fn note_death(&mut self, quorum: bool, dead_lettered: bool, reason: Reason) {
+        self.has_deaths = true;
+        self.deaths.0[usize::from(quorum)][usize::from(dead_lettered)][reason as usize] += 1;
+    }
 }
 
 /// The totals of a broker.
 #[derive(Debug, Default)]
-pub(crate) struct SharedCounters([SharedCounts; 3]);
+pub(crate) struct SharedCounters {
+    counts: [SharedCounts; 3],
+    deaths: SharedDeaths,
+}
 
 impl SharedCounters {
     /// Adds what one batch counted and resets it.
     pub(crate) fn add(&self, counters: &mut Counters) {
+        if std::mem::take(&mut counters.has_deaths) {
+            let added = std::mem::take(&mut counters.deaths);
+            let shared = self.deaths.0.iter().flatten().flatten();
+            for (shared, count) in shared.zip(added.0.iter().flatten().flatten()) {
+                shared.fetch_add(*count, Ordering::Relaxed);
+            }
+        }
         if !std::mem::take(&mut counters.changed) {
             return;
         }
-        for (shared, counts) in self.0.iter().zip(&mut counters.counts) {
+        for (shared, counts) in self.counts.iter().zip(&mut counters.counts) {
             shared.add(&std::mem::take(counts));
         }
     }
 
     /// The totals, in the order of [`Protocol::index`].
     pub(crate) fn read(&self) -> [Counts; 3] {
-        std::array::from_fn(|index| self.0[index].read())
+        std::array::from_fn(|index| self.counts[index].read())
+    }
+
+    /// The dead.
+    pub(crate) fn read_deaths(&self) -> Deaths {
+        Deaths(self.deaths.0.each_ref().map(|by_exchange| {
+            by_exchange
+                .each_ref()
+                .map(|by_reason| by_reason.each_ref().map(|count| count.load(Ordering::Relaxed)))
+        }))
     }
 }

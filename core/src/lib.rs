@@ -51,7 +51,7 @@ pub use alarm::Alarms;
 pub use batch::{Batch, Confirm, Outcome, Published};
 pub use broker::{Broker, ClientTotals, DEFAULT_VHOST, OwnTopics, Totals, Worker};
 pub use control::{Answer, Reply, Request, Response};
-pub use counters::Counts;
+pub use counters::{Counts, DeathCount, Deaths};
 pub use encoder::{Encoder, Variant};
 pub use event::{Delivery, Event};
 pub use ids::{ConnectionId, ConsumerId, DeliveryId, PublisherId, QueueId, SessionId, Ticket};

@@ -219,6 +219,11 @@ impl Message {
         })
     }
 
+    /// The codec that wrote the properties, and their octets.
+    pub(crate) fn coded(&self) -> (&'static dyn PropertyCodec, &[u8]) {
+        (self.head().codec, &self.0.slice[self.properties_start()..self.body_start()])
+    }
+
     /// The octets that the message is about.
     #[must_use]
     pub fn body(&self) -> &[u8] {

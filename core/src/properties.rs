@@ -168,6 +168,14 @@ pub trait PropertyCodec: Debug + Sync {
     /// Must not panic on any input: records come back from disk.
     fn decode(&self, wire: &[u8]) -> Properties;
 
+    /// Appends `wire` with its headers as `edit` leaves them and without an expiration: what `edit`
+    /// does not touch stays as its publisher wrote it. False, and nothing appended, where the wire
+    /// form does not have headers of every type.
+    fn rewrite(&self, wire: &[u8], edit: &mut dyn FnMut(&mut Table), out: &mut Vec<u8>) -> bool {
+        let _ = (wire, edit, out);
+        false
+    }
+
     /// [`Properties::qos`], where it can be had without decoding: queues of MQTT sessions ask it
     /// of every message.
     fn qos(&self, wire: &[u8]) -> Option<u8> {

@@ -74,6 +74,17 @@ pub enum Refusal {
         /// Where it is.
         vhost: String,
     },
+    /// A message was asked for by itself, of a quorum queue where one consumer gets them all.
+    #[error(
+        "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations \
+         are not supported by quorum queues with single active consumer"
+    )]
+    SingleActive {
+        /// The queue.
+        name: String,
+        /// Where it is.
+        vhost: String,
+    },
     /// A redeclaration differs from what exists, or an argument is invalid, or something is in
     /// use. The text is the whole explanation.
     #[error("{reason}")]

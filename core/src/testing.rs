@@ -46,8 +46,8 @@ impl Default for World {
 }
 
 impl World {
-    /// A fresh broker on the stepped log, with vhost `/` and a user `guest`/`guest` who may enter
-    /// it; a client without credentials is guest, too.
+    /// A fresh broker on the stepped log, with vhost `/`, a user `guest`/`guest` who may enter it,
+    /// and one `limited`/`limited` who may not; a client without credentials is guest.
     #[must_use]
     pub fn new() -> Self {
         let (broker, log) = Broker::stepped();
@@ -361,15 +361,14 @@ fn login(credentials: Credentials) -> Answer {
         let data = [b"challenge for ", &password[..]].concat();
         return Ok(Response::Challenge { data, state: LoginState(Box::new(password)) });
     }
-    let is_guest = match user {
-        None => true,
-        Some(user) => user == "guest" && password == b"guest",
+    let principal = match (user.as_deref(), password.as_slice()) {
+        (None, _) | (Some("guest"), b"guest") => Principal::unrestricted("guest"),
+        (Some("limited"), b"limited") => {
+            Principal { vhosts: Some(Arc::default()), ..Principal::unrestricted("limited") }
+        }
+        _ => return Err(Refusal::LoginRefused { reason: "user or password is wrong".into() }),
     };
-    if is_guest {
-        Ok(Response::LoggedIn(Principal::unrestricted("guest")))
-    } else {
-        Err(Refusal::LoginRefused { reason: "user or password is wrong".into() })
-    }
+    Ok(Response::LoggedIn(principal))
 }
 
 fn login_step(state: &LoginState, data: &[u8]) -> Answer {

@@ -21,6 +21,7 @@
 //! What RabbitMQ answers to the same octets is recorded, and compared (`oracle.rs`).
 
 mod assembler;
+mod coverage;
 mod oracle;
 mod pattern;
 mod sans_io;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use trivium_core::Protocol;
+use trivium_core::{Alarms, Protocol};
 
 use crate::pattern::{Names, Pattern, Verdict, show};
 use crate::tcp::{Filled, Socket};
@@ -42,6 +42,7 @@ pub(crate) struct Peer {
     amqp: SocketAddr,
     stomp: SocketAddr,
     empty: String,
+    alarm: String,
 }
 
 /// One line of a recording.
@@ -66,9 +67,13 @@ fn folder() -> PathBuf {
 /// Traces that mean something to RabbitMQ: of its two other protocols, and without what only our
 /// test world can do.
 fn is_recorded(trace: &Trace) -> bool {
-    let is_ours = |what: &What| matches!(what, What::Moves(Move::Tick(_) | Move::Shutdown));
+    let is_ours = |what: &What| matches!(what, What::Moves(Move::Shutdown));
     let speaks = |who: &Who| matches!(who.protocol, Protocol::Amqp | Protocol::Stomp);
-    trace.steps.iter().all(|step| !is_ours(&step.what) && step.client.as_ref().is_none_or(speaks))
+    !trace.is_long()
+        && trace
+            .steps
+            .iter()
+            .all(|step| !is_ours(&step.what) && step.client.as_ref().is_none_or(speaks))
 }
 
 fn path_of(trace: &Trace) -> PathBuf {
@@ -76,14 +81,16 @@ fn path_of(trace: &Trace) -> PathBuf {
 }
 
 impl Peer {
-    /// From `TRIVIUM_RECORD_AMQP`, `TRIVIUM_RECORD_STOMP` (addresses) and `TRIVIUM_RECORD_EMPTY` (a
-    /// command that empties the virtual host `/`).
+    /// From `TRIVIUM_RECORD_AMQP`, `TRIVIUM_RECORD_STOMP` (addresses), `TRIVIUM_RECORD_EMPTY` (a
+    /// command that empties the virtual host `/`) and `TRIVIUM_RECORD_ALARM` (one that makes short
+    /// what its arguments say, and nothing else).
     pub(crate) fn from_environment() -> Option<Self> {
         let address = |name| std::env::var(name).ok()?.parse().ok();
         Some(Self {
             amqp: address("TRIVIUM_RECORD_AMQP")?,
             stomp: address("TRIVIUM_RECORD_STOMP")?,
             empty: std::env::var("TRIVIUM_RECORD_EMPTY").ok()?,
+            alarm: std::env::var("TRIVIUM_RECORD_ALARM").ok()?,
         })
     }
 
@@ -96,10 +103,7 @@ impl Peer {
         fs::create_dir_all(folder()).map_err(|error| error.to_string())?;
         let is_stale = |trace: &&Trace| is_recorded(trace) && differences_of(trace).is_err();
         for trace in traces.iter().filter(is_stale) {
-            let emptied = Command::new("sh").args(["-c", &self.empty]).status();
-            if !emptied.is_ok_and(|status| status.success()) {
-                return Err(format!("'{}' failed", self.empty));
-            }
+            run(&self.empty)?;
             let lines = self.play(trace).map_err(|error| format!("{}: {error}", trace.name))?;
             fs::write(path_of(trace), write(&lines)).map_err(|error| error.to_string())?;
         }
@@ -111,6 +115,16 @@ impl Peer {
         let mut ended: BTreeSet<&Who> = BTreeSet::new();
         let (mut names, mut lines) = (Names::new(), Vec::new());
         for step in &trace.steps {
+            match step.what {
+                What::Moves(Move::Alarm(Alarms { memory, disk })) => {
+                    let words = [(memory, " memory"), (disk, " disk")];
+                    let words = words.iter().filter(|(is_short, _)| *is_short);
+                    let words: String = words.map(|(_, word)| *word).collect();
+                    run(&format!("{}{words}", self.alarm))?;
+                }
+                What::Moves(Move::Tick(span)) => std::thread::sleep(span),
+                _ => {}
+            }
             let Some(who) = step.client.as_ref().filter(|who| !ended.contains(who)) else {
                 continue;
             };
@@ -125,6 +139,15 @@ impl Peer {
             lines.push(Line { client: who.name.clone(), what: recorded });
         }
         Ok(lines)
+    }
+}
+
+fn run(command: &str) -> Result<(), String> {
+    let ran = Command::new("sh").args(["-c", command]).status();
+    if ran.is_ok_and(|status| status.success()) {
+        Ok(())
+    } else {
+        Err(format!("'{command}' failed"))
     }
 }
 

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use trivium_core::control::Answer;
 use trivium_core::testing::{Client, World};
-use trivium_core::{
-    Adapter, Batch, Description, Event, Instant, Protocol, Request, SessionHandle, Transmit,
-};
+use trivium_core::{Adapter, Instant, Protocol};
 
 use crate::pattern::{Names, Pattern, show};
 use crate::trace::{Move, Trace, What, Who};
 
 /// One client and what it has read since it was last asked.
 struct Reader<'w> {
-    client: Client<'w, AnyAdapter>,
+    client: Client<'w, Box<dyn Adapter>>,
     read: Vec<u8>,
 }
 
@@ -29,7 +26,7 @@ pub(crate) fn run(trace: &Trace, chunk_len: usize) -> Result<(), String> {
             continue;
         };
         let reader = readers.entry(who).or_insert_with(|| {
-            let adapter = AnyAdapter::new(who.protocol, world.now());
+            let adapter = adapter(who.protocol, world.now());
             let client = world.client(who.protocol, adapter, chunk_len);
             Reader { client, read: Vec::new() }
         });
@@ -52,6 +49,7 @@ fn move_world(what: &What, world: &World, readers: &mut BTreeMap<&Who, Reader<'_
             world.pass(u64::try_from(span.as_millis()).expect("a span of a test"));
             readers.values_mut().for_each(Reader::fetch);
         }
+        What::Moves(Move::Alarm(alarms)) => world.broker().set_alarms(*alarms),
         What::Moves(Move::Shutdown) => {
             for reader in readers.values_mut() {
                 let mut goodbye = reader.client.shutdown();
@@ -98,66 +96,10 @@ impl Reader<'_> {
     }
 }
 
-/// Whatever the client speaks to.
-#[derive(Debug)]
-struct AnyAdapter(Box<dyn Adapter>);
-
-impl AnyAdapter {
-    fn new(protocol: Protocol, now: Instant) -> Self {
-        Self(match protocol {
-            Protocol::Amqp => Box::new(trivium_amqp::Connection::new(Arc::default(), now)),
-            Protocol::Mqtt => Box::new(trivium_mqtt::Connection::new(Arc::default(), now)),
-            Protocol::Stomp => Box::new(trivium_stomp::Connection::new(Arc::default(), now)),
-        })
-    }
-}
-
-impl Adapter for AnyAdapter {
-    fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
-        self.0.handle_bytes(input, batch)
-    }
-
-    fn handle_event(&mut self, event: Event, batch: &mut Batch<'_>) {
-        self.0.handle_event(event, batch);
-    }
-
-    fn handle_response(&mut self, answer: Answer, batch: &mut Batch<'_>) {
-        self.0.handle_response(answer, batch);
-    }
-
-    fn handle_timeout(&mut self, now: Instant, batch: &mut Batch<'_>) {
-        self.0.handle_timeout(now, batch);
-    }
-
-    fn handle_shutdown(&mut self, batch: &mut Batch<'_>) {
-        self.0.handle_shutdown(batch);
-    }
-
-    fn handle_disconnect(&mut self, batch: &mut Batch<'_>) {
-        self.0.handle_disconnect(batch);
-    }
-
-    fn poll_request(&mut self) -> Option<(Option<SessionHandle>, Request)> {
-        self.0.poll_request()
-    }
-
-    fn poll_transmit(&mut self, out: &mut Transmit) {
-        self.0.poll_transmit(out);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.0.poll_timeout()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    fn input_bytes_max(&self) -> usize {
-        self.0.input_bytes_max()
-    }
-
-    fn describe(&self) -> Description {
-        self.0.describe()
+fn adapter(protocol: Protocol, now: Instant) -> Box<dyn Adapter> {
+    match protocol {
+        Protocol::Amqp => Box::new(trivium_amqp::Connection::new(Arc::default(), now)),
+        Protocol::Mqtt => Box::new(trivium_mqtt::Connection::new(Arc::default(), now)),
+        Protocol::Stomp => Box::new(trivium_stomp::Connection::new(Arc::default(), now)),
     }
 }

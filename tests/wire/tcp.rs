@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use trivium::config::RawUser;
 use trivium_core::Protocol;
 
 use crate::pattern::{Names, Pattern, Verdict, show};
 use crate::trace::{Move, Trace, What, Who};
 
 /// How long anything may take; only a failing trace waits that long.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long silence is listened to at the end of a trace.
 const SILENCE: Duration = Duration::from_millis(20);
@@ -23,13 +24,16 @@ pub(crate) struct Socket {
     pub(crate) read: Vec<u8>,
 }
 
-/// Runs `trace`, unless time passes in it.
+/// Runs `trace`, unless much time passes in it.
 pub(crate) fn run(trace: &Trace) -> Result<(), String> {
-    if trace.has_ticks() {
+    if trace.is_long() {
         return Ok(());
     }
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
-    let running = runtime.block_on(trivium_tests::start());
+    let mut configuration = trivium_tests::configuration();
+    let (name, password) = ("limited".to_owned(), "limited".to_owned());
+    configuration.users.push(RawUser { name, password, vhosts: Some(Vec::new()) });
+    let running = runtime.block_on(trivium_tests::start_with(configuration));
     let addresses: Vec<_> = Protocol::ALL
         .iter()
         .map(|protocol| running.address(protocol.name()).expect("every listener is on"))
@@ -48,6 +52,14 @@ pub(crate) fn run(trace: &Trace) -> Result<(), String> {
             (None, What::Moves(Move::Shutdown)) => {
                 let _guard = runtime.enter();
                 running.begin_shutdown();
+                Ok(())
+            }
+            (None, What::Moves(Move::Alarm(alarms))) => {
+                running.broker().set_alarms(*alarms);
+                Ok(())
+            }
+            (None, What::Moves(Move::Tick(span))) => {
+                std::thread::sleep(*span);
                 Ok(())
             }
             (None, _) => Ok(()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use trivium_core::Protocol;
+use trivium_core::{Alarms, Protocol};
 
 use crate::pattern::Pattern;
 use crate::{assembler, text};
@@ -55,7 +55,12 @@ pub(crate) enum Move {
     Closed,
     /// `! shutdown`: the gateway is told to go down; everybody hears goodbye.
     Shutdown,
+    /// `! alarm memory disk`: this is short now; `! calm`: nothing is.
+    Alarm(Alarms),
 }
+
+/// The longest that a trace waits in real time.
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Trace {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
@@ -67,9 +72,11 @@ impl Trace {
         Ok(Self { name, steps })
     }
 
-    /// Time passes in it; nobody waits a minute for a keep-alive over TCP.
-    pub(crate) fn has_ticks(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.what, What::Moves(Move::Tick(_))))
+    /// More time passes in it than anybody waits for over TCP.
+    pub(crate) fn is_long(&self) -> bool {
+        let is_long =
+            |what: &What| matches!(what, What::Moves(Move::Tick(span)) if *span > WAIT_MAX);
+        self.steps.iter().any(|step| is_long(&step.what))
     }
 }
 
@@ -108,7 +115,7 @@ fn parse(
 ) -> Result<(Option<Who>, What), String> {
     if kind == "!" {
         let moved = parse_move(rest)?;
-        if matches!(moved, Move::Durable | Move::Tick(_) | Move::Shutdown) {
+        if matches!(moved, Move::Durable | Move::Tick(_) | Move::Shutdown | Move::Alarm(_)) {
             return Ok((None, What::Moves(moved)));
         }
         let who = Who { name: client.to_owned(), protocol: protocol(folder, client)? };
@@ -139,6 +146,11 @@ fn parse_move(text: &str) -> Result<Move, String> {
         None if text == "disconnect" => Move::Disconnect,
         None if text == "closed" => Move::Closed,
         None if text == "shutdown" => Move::Shutdown,
+        None if text == "calm" => Move::Alarm(Alarms::default()),
+        Some(("alarm", what)) => {
+            let is_short = |name| what.split(' ').any(|word| word == name);
+            Move::Alarm(Alarms { memory: is_short("memory"), disk: is_short("disk") })
+        }
         Some(("tick", span)) => {
             let (number, unit) = match span.strip_suffix("ms") {
                 Some(number) => (number, 1),

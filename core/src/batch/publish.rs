@@ -44,6 +44,19 @@ impl Batch<'_> {
         self.stage(&session.shared, &mut session.last_ticket, draft, more_keys, confirm)
     }
 
+    /// Whether there is an exchange of that name which clients may publish to: what is asked before
+    /// anything that a publish says about itself, for adapters that find fault with that.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`Batch::publish`] has about the exchange.
+    pub fn check_exchange(&self, session: &Session, name: &str) -> Result<(), Refusal> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        session.shared.connection.vhost.routing().publishable(name).map(drop)
+    }
+
     /// Publishes for a session whose connection is gone.
     pub(crate) fn publish_late(
         &mut self,

@@ -14,7 +14,9 @@ use crate::log::{Position, Publish, Settled};
 use crate::properties::encode_neutral;
 use crate::queue::{Death, Effects, Reason, Room};
 use crate::routing::{Addressed, Route};
-use crate::{Body, Draft, Message, Properties, Protocol, Table, Value, neutral_codec};
+use crate::{
+    Body, Draft, Message, Properties, PropertyCodec, Protocol, Table, Value, neutral_codec,
+};
 
 /// Dead letters published in one go.
 const SLICE: usize = 1024;
@@ -120,15 +122,11 @@ impl Broker {
         let key = death.args.dead_letter_routing_key.as_deref();
         let to: Vec<&str> =
             key.map_or_else(|| keys.iter().map(String::as_str).collect(), |k| vec![k]);
-        let mut properties = death.message.properties().clone();
-        let time = self.unix_seconds(effects.now);
-        note(&mut properties, death, &keys, time);
-        let mut wire = Vec::new();
-        encode_neutral(&properties, &mut wire);
+        let (codec, wire, history) = rewritten(death, &keys, self.unix_seconds(effects.now));
         let draft = Draft {
             exchange,
             routing_key: to[0],
-            codec: neutral_codec(death.message.protocol()),
+            codec,
             properties: &wire,
             body: Body::Borrowed(death.message.body()),
             persistent: death.message.is_persistent(),
@@ -140,8 +138,7 @@ impl Broker {
         let mut route =
             Route::resolve(&vhost.routing(), &Addressed::of(&draft, &to[1..]), 0).ok()?;
         if death.reason != Reason::Rejected {
-            let deaths = deaths(&properties.headers);
-            route.retain_queues(|queue| !is_cycle(&queue.name, deaths));
+            route.retain_queues(|queue| !is_cycle(&queue.name, &history));
         }
         let message = Message::new(draft, death.message.publisher(), &mut Vec::new());
         Some((message, route))
@@ -179,12 +176,36 @@ fn is_cycle(queue: &str, deaths: &[Value]) -> bool {
     last.is_some_and(|last| !deaths[..=last].iter().any(|death| says(death, "reason", "rejected")))
 }
 
-/// Writes this death into the headers, and takes the expiration away.
-fn note(properties: &mut Properties, death: &Death, keys: &[String], time: u64) {
+/// The properties of the dead letter, their codec, and its history. What its publisher wrote stays
+/// in the publisher's form where that can say all of it: another reading would take headers for
+/// something else that only look like it.
+fn rewritten(
+    death: &Death,
+    keys: &[String],
+    time: u64,
+) -> (&'static dyn PropertyCodec, Vec<u8>, Vec<Value>) {
+    let message = &death.message;
+    let expiration = message.properties().expiry_ms;
+    let mut history = Vec::new();
+    let mut edit = |headers: &mut Table| {
+        note(headers, expiration, death, keys, time);
+        history = deaths(headers).to_vec();
+    };
+    let (codec, before) = message.coded();
+    let mut wire = Vec::new();
+    if codec.rewrite(before, &mut edit, &mut wire) {
+        return (codec, wire, history);
+    }
+    let mut properties = Properties { expiry_ms: None, ..message.properties().clone() };
+    edit(&mut properties.headers);
+    encode_neutral(&properties, &mut wire);
+    (neutral_codec(message.protocol()), wire, history)
+}
+
+/// Writes this death into the headers.
+fn note(headers: &mut Table, expiration: Option<u64>, death: &Death, keys: &[String], time: u64) {
     let (queue, reason) = (&*death.queue.name, death.reason.name());
     let exchange = death.message.exchange();
-    let expiration = properties.expiry_ms.take();
-    let headers = &mut properties.headers;
     let mut history = deaths(headers).to_vec();
     let known = history
         .iter()

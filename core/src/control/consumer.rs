@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::{Answer, Consume, Got, Reply};
 use crate::queue::{Consumer, Queue, Taker};
 use crate::session::{ConsumerPlace, SessionShared};
-use crate::{ConsumerId, DeliveryId, Refusal, Response};
+use crate::{ConsumerId, DeliveryId, Protocol, Refusal, Response};
 
 /// `basic.consume`
 pub(super) fn consume(
@@ -29,6 +29,11 @@ pub(super) fn attach(
     let mut state = queue.lock().ok_or(Refusal::Internal)?;
     if state.deleted {
         return Err(Refusal::no_queue(&queue.name, &queue.vhost));
+    }
+    if state.is_quorum() && session.protocol() == Protocol::Amqp && session.has_limit() {
+        let (name, vhost) = (&queue.name, &queue.vhost);
+        let reason = format!("queue '{name}' in vhost '{vhost}' does not support global qos");
+        return Err(Refusal::NotImplemented { reason });
     }
     let is_excluded = state.consumer_count() > 0 || state.has_single_active_consumer();
     if state.has_exclusive_consumer() || (consume.exclusive && is_excluded) {
@@ -108,6 +113,10 @@ impl Get {
         let Some(mut state) = self.queue.lock() else {
             return Poll::Ready(Err(Refusal::Internal));
         };
+        if state.is_quorum() && state.has_single_active_consumer() {
+            let (name, vhost) = (self.queue.name.to_string(), self.queue.vhost.to_string());
+            return Poll::Ready(Err(Refusal::SingleActive { name, vhost }));
+        }
         let taken = state.get(&self.queue, &self.session, index, context.waker(), &mut effects);
         drop(state);
         drop(contents);

@@ -180,7 +180,13 @@ impl State {
     /// Sends the dead on their way: to the dead-letter exchange, or to nowhere.
     fn bury(&mut self, queue: &Arc<Queue>, effects: &mut Effects) {
         let mut unread = Vec::new();
+        let quorum = self.args.tells_deliveries();
+        let dead_lettered = self.args.dead_letter_exchange.is_some();
         for Dead { position, message, reason } in self.dead.drain(..) {
+            // What must be read first comes by again.
+            if message.is_some() || !dead_lettered {
+                effects.counters.note_death(quorum, dead_lettered, reason);
+            }
             match (message, position) {
                 (Some(message), _) if self.args.dead_letter_exchange.is_some() => {
                     let (queue, args) = (queue.clone(), self.args.clone());

@@ -20,6 +20,10 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// All, in the order in which they are counted.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Rejected, Self::Expired, Self::MaxLength, Self::DeliveryLimit];
+
     /// As `x-death` says it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

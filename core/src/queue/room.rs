@@ -40,6 +40,7 @@ impl State {
             return Room::Reserved;
         }
         if args.overflow == Overflow::RejectPublishDlx && args.dead_letter_exchange.is_some() {
+            effects.counters.note_death(args.tells_deliveries(), true, Reason::MaxLength);
             effects.deaths.push(Death {
                 queue: queue.clone(),
                 args: args.clone(),

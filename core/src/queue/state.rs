@@ -275,7 +275,7 @@ impl State {
             return;
         };
         taker.unsettled -= 1;
-        if taker.session.settled(1) {
+        if taker.consumer.is_some() && taker.session.settled(1) {
             effects.room(&taker.session);
         }
         let counts = effects.counters.of(taker.protocol());
@@ -431,7 +431,10 @@ impl State {
                 self.put_back(slot, entry, true, effects);
             }
             if let Some(taker) = self.takers[place as usize].as_mut() {
-                session.settled(std::mem::take(&mut taker.unsettled));
+                let count = std::mem::take(&mut taker.unsettled);
+                if taker.consumer.is_some() {
+                    session.settled(count);
+                }
             }
             self.detach(place, session);
             self.forget_idle(place);
@@ -468,7 +471,6 @@ impl State {
         let redelivered = entry.attempts > 0;
         let delivery = if let Some(queue_index) = queue_index {
             let place = self.getter(session, queue_index);
-            session.took_one();
             self.keep(&entry, &message, expires_at, place, effects)
         } else {
             if let Some(position) = entry.position {

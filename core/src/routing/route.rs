@@ -87,6 +87,20 @@ impl<'a> Addressed<'a> {
     }
 }
 
+impl Routing {
+    /// The exchange of that name, if clients may publish to it.
+    pub(crate) fn publishable(&self, name: &str) -> Result<&Exchange, Refusal> {
+        let exchange = self.exchange(name)?;
+        if exchange.internal {
+            let vhost = &self.vhost;
+            return Err(Refusal::access(format!(
+                "cannot publish to internal exchange '{name}' in vhost '{vhost}'"
+            )));
+        }
+        Ok(exchange)
+    }
+}
+
 impl Route {
     /// Whether anybody gets the message.
     pub(crate) fn is_empty(&self) -> bool {
@@ -122,15 +136,9 @@ impl Route {
             route.finish(message);
             return Ok(route);
         }
-        let first = routing.exchange(message.exchange)?;
+        let first = routing.publishable(message.exchange)?;
         if message.exchange == TOPIC_EXCHANGE {
             message.keys().try_for_each(check_reserved)?;
-        }
-        if first.internal {
-            let (exchange, vhost) = (message.exchange, &routing.vhost);
-            return Err(Refusal::access(format!(
-                "cannot publish to internal exchange '{exchange}' in vhost '{vhost}'"
-            )));
         }
         route.walk(routing, first, message);
         route.finish(message);

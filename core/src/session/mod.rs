@@ -141,7 +141,8 @@ pub(crate) struct SessionShared {
     pub(crate) connection: Arc<ConnectionShared>,
     /// Who publishes here, as its messages name it: set once, when an MQTT session is opened.
     publisher: AtomicU64,
-    /// Deliveries unsettled, over all its consumers.
+    /// Deliveries unsettled, over all its consumers; not what it asked for one by one, which no limit
+    /// holds back.
     unsettled: AtomicU32,
     /// The most there may be (AMQP's global prefetch, MQTT's Receive Maximum); 0 for no limit.
     unsettled_max: AtomicU32,
@@ -296,21 +297,21 @@ impl SessionShared {
         self.unsettled_max.store(unsettled_max, Ordering::Relaxed);
     }
 
+    /// Whether the deliveries of all its consumers together are limited.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.unsettled_max.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts one more unsettled delivery, unless the limit is reached: queues ask at the same
     /// time, and an MQTT client must never get more than its Receive Maximum.
     pub(crate) fn reserve(&self) -> bool {
         let max = self.unsettled_max.load(Ordering::Relaxed);
         if max == 0 {
-            self.took_one();
+            self.unsettled.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         let more = |unsettled| (unsettled < max).then_some(unsettled + 1);
         self.unsettled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Counts one more, whatever the limit: the client asked for this very message.
-    pub(crate) fn took_one(&self) {
-        self.unsettled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts deliveries as settled. True when the limit was reached before: the session's other

@@ -2,12 +2,13 @@
 //! `redelivered`, order holds, what is put back stands where it stood, a confirm waits for the
 //! log. The broker runs on the stepped log with a window of 4 messages and outboxes of 3, so that
 //! paging, reading and stalling happen all the time. `ending` does the same to a queue with TTL,
-//! bounds, priorities and a dead-letter exchange.
+//! bounds, priorities and a dead-letter exchange; `routes` compares where messages go.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod ending;
 mod naive;
+mod routes;
 mod subject;
 
 use proptest::prelude::*;
@@ -79,6 +80,15 @@ fn config() -> ProptestConfig {
 
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn messages_go_where_every_binding_says(topology in routes::topology()) {
+        let steps = topology.steps.clone();
+        let mut routes = routes::Routes::new(topology);
+        for step in &steps {
+            routes.apply(step);
+        }
+    }
 
     #[test]
     fn the_broker_does_what_the_model_does(

@@ -3,7 +3,7 @@
 //! A metric that means what one of RabbitMQ's means has RabbitMQ's name, so that its dashboards and
 //! alerts work; the others are `trivium_<noun>_<unit>` with `_total` on counters. Units are base
 //! units (seconds, bytes). Labels are closed sets: `protocol` (`amqp091` under RabbitMQ's names, `amqp` under
-//! ours, `mqtt`, `stomp`), `queue_type`, `from`, `to`, `field`. Never a queue name, a client id or an
+//! ours, `mqtt`, `stomp`), `queue_type`, `dead_letter_strategy`, `from`, `to`, `field`. Never a queue name, a client id or an
 //! address, because those grow without bound; the management API answers questions about one queue.
 //!
 //! The adapters and the core do not depend on `metrics`. They count into plain structs; the
@@ -51,6 +51,10 @@ catalog! {
     counter GET_EMPTY             = "rabbitmq_global_messages_get_empty_total", Count, "Times basic.get fetched no message.";
     counter REDELIVERED           = "rabbitmq_global_messages_redelivered_total", Count, "Messages redelivered to consumers.";
     counter ACKNOWLEDGED          = "rabbitmq_global_messages_acknowledged_total", Count, "Messages acknowledged by consumers.";
+    counter DEAD_REJECTED         = "rabbitmq_global_messages_dead_lettered_rejected_total", Count, "Messages dead-lettered, or dropped where no exchange is named for that, because a consumer rejected them.";
+    counter DEAD_EXPIRED          = "rabbitmq_global_messages_dead_lettered_expired_total", Count, "Messages dead-lettered, or dropped where no exchange is named for that, because their time was over.";
+    counter DEAD_MAXLEN           = "rabbitmq_global_messages_dead_lettered_maxlen_total", Count, "Messages dead-lettered, or dropped where no exchange is named for that, because their queue was full.";
+    counter DEAD_DELIVERY_LIMIT   = "rabbitmq_global_messages_dead_lettered_delivery_limit_total", Count, "Messages dead-lettered, or dropped where no exchange is named for that, because they were put back too often.";
     counter LOGINS                = "rabbitmq_auth_attempts_total", Count, "Authentication attempts.";
     counter LOGINS_SUCCEEDED      = "rabbitmq_auth_attempts_succeeded_total", Count, "Successful authentication attempts.";
     counter LOGINS_FAILED         = "rabbitmq_auth_attempts_failed_total", Count, "Failed authentication attempts.";

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{counter, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use trivium_core::{Broker, Counts, Protocol};
+use trivium_core::{Broker, Counts, DeathCount, Deaths, Protocol};
 
 use super::counters::ProtocolCounters;
 use super::process::Process;
@@ -92,6 +92,7 @@ impl Telemetry {
         for (metric, value) in gauges {
             gauge!(metric).set(as_float(value));
         }
+        publish_deaths(&totals.deaths);
         for loss in totals.losses {
             counter!(
                 names::CONVERSION_LOSS,
@@ -170,6 +171,23 @@ fn publish_counts(protocol: Protocol, counts: &Counts) {
     ];
     for (metric, total) in own {
         counter!(metric, "protocol" => protocol.name()).absolute(total);
+    }
+}
+
+fn publish_deaths(deaths: &Deaths) {
+    for DeathCount { quorum, dead_lettered, reason, count } in deaths.iter() {
+        let metric = match reason {
+            "rejected" => names::DEAD_REJECTED,
+            "expired" => names::DEAD_EXPIRED,
+            "maxlen" => names::DEAD_MAXLEN,
+            // Classic queues have no such limit.
+            _ if !quorum => continue,
+            _ => names::DEAD_DELIVERY_LIMIT,
+        };
+        let queue_type = if quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" };
+        let strategy = if dead_lettered { "at_most_once" } else { "disabled" };
+        counter!(metric, "queue_type" => queue_type, "dead_letter_strategy" => strategy)
+            .absolute(count);
     }
 }
 

@@ -186,6 +186,12 @@ impl<'a> PropertyList<'a> {
         self
     }
 
+    /// The list without its expiration.
+    const fn without_expiration(mut self) -> Self {
+        self.flags &= !Property::Expiration.flag();
+        self
+    }
+
     /// The list with this inside of a table for its headers.
     pub(crate) const fn with_headers(mut self, octets: &'a [u8]) -> Self {
         self.flags |= Property::Headers.flag();
@@ -284,6 +290,21 @@ impl PropertyCodec for AmqpProperties {
 
     fn decode(&self, wire: &[u8]) -> Properties {
         PropertyList::split(wire).map(|list| decode(&list)).unwrap_or_default()
+    }
+
+    fn rewrite(&self, wire: &[u8], edit: &mut dyn FnMut(&mut Table), out: &mut Vec<u8>) -> bool {
+        let Ok(list) = PropertyList::split(wire) else { return false };
+        let mut headers = list.value(Property::Headers).map(table::decode).unwrap_or_default();
+        edit(&mut headers);
+        let mut octets = Vec::new();
+        table::encode(
+            headers.0.iter().map(|(name, value)| (name.as_str().into(), value)),
+            &mut octets,
+        );
+        // Behind the length that the list writes itself.
+        let inside = octets.get(4..).unwrap_or_default();
+        list.without_expiration().with_headers(inside).write(out);
+        true
     }
 }
 

@@ -88,7 +88,7 @@ impl ReplyCode {
             | Refusal::VhostRefused { .. }
             | Refusal::NotAllowed { .. } => Self::NOT_ALLOWED,
             Refusal::NotFound { .. } | Refusal::NoPreviousQueue => Self::NOT_FOUND,
-            Refusal::Locked { .. } => Self::RESOURCE_LOCKED,
+            Refusal::Locked { .. } | Refusal::SingleActive { .. } => Self::RESOURCE_LOCKED,
             Refusal::LimitReached { .. } if method == MethodId::CONNECTION_OPEN => {
                 Self::NOT_ALLOWED
             }

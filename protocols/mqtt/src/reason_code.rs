@@ -108,6 +108,7 @@ impl ReasonCode {
             | Refusal::AccessRefused { .. }
             | Refusal::PermissionRefused { .. }
             | Refusal::Locked { .. }
+            | Refusal::SingleActive { .. }
             | Refusal::NotAllowed { .. } => Self::NOT_AUTHORIZED,
             Refusal::NotFound { .. }
             | Refusal::NoPreviousQueue

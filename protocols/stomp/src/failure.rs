@@ -164,7 +164,7 @@ const fn reply_name(refusal: &Refusal) -> &'static str {
         | Refusal::VhostRefused { .. }
         | Refusal::NotAllowed { .. } => "NOT_ALLOWED",
         Refusal::NotFound { .. } | Refusal::NoPreviousQueue => "NOT_FOUND",
-        Refusal::Locked { .. } => "RESOURCE_LOCKED",
+        Refusal::Locked { .. } | Refusal::SingleActive { .. } => "RESOURCE_LOCKED",
         Refusal::Precondition { .. } => "PRECONDITION_FAILED",
         Refusal::NotImplemented { .. } => "NOT_IMPLEMENTED",
         Refusal::QueueFull { .. } | Refusal::Blocked { .. } | Refusal::LimitReached { .. } => {

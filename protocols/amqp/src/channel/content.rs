@@ -18,14 +18,6 @@ const BODY_BYTES_MAX: u64 = 536_870_912;
 /// Memory reserved for a body on the client's word alone; the rest as octets arrive.
 const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a publish is held against.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ContentLimits<'a> {
-    pub(crate) message_bytes_max: u64,
-    /// Who is logged in: the only `user-id` a message may claim.
-    pub(crate) user: &'a str,
-}
-
 /// A publish that waits for the rest of its frames.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -90,11 +82,11 @@ impl Content {
     pub(crate) fn on_frame<'a>(
         &mut self,
         frame: &Frame<'a>,
-        limits: ContentLimits<'_>,
+        message_bytes_max: u64,
     ) -> Result<Progress<'a>, Fault> {
         match &mut self.header {
             None => {
-                let header = self.header.insert(read_header(frame, limits)?);
+                let header = self.header.insert(read_header(frame, message_bytes_max)?);
                 Ok(match header.missing {
                     0 => Progress::Complete(Body::Borrowed(&[])),
                     _ => Progress::Incomplete,
@@ -137,7 +129,7 @@ impl Header {
     }
 }
 
-fn read_header(frame: &Frame<'_>, limits: ContentLimits<'_>) -> Result<Header, Fault> {
+fn read_header(frame: &Frame<'_>, message_bytes_max: u64) -> Result<Header, Fault> {
     const METHOD: MethodId = MethodId::BASIC_PUBLISH;
     const NO_HEADER: &str = "content header for class 60, got non content header frame instead";
     if frame.kind != frame::HEADER {
@@ -158,9 +150,9 @@ fn read_header(frame: &Frame<'_>, limits: ContentLimits<'_>) -> Result<Header, F
             format!("content body size {size} exceeds maximum allowed size {BODY_BYTES_MAX}");
         return Err(Fault::new(ReplyCode::FRAME_ERROR, METHOD, text));
     }
-    let max = limits.message_bytes_max;
-    if size > max {
-        let text = format!("message size {size} is larger than configured max size {max}");
+    if size > message_bytes_max {
+        let text =
+            format!("message size {size} is larger than configured max size {message_bytes_max}");
         return Err(Fault::new(ReplyCode::PRECONDITION_FAILED, METHOD, text));
     }
     let mut properties = content.properties.to_vec();
@@ -169,7 +161,6 @@ fn read_header(frame: &Frame<'_>, limits: ContentLimits<'_>) -> Result<Header, F
         *low &= !0b11;
     }
     let checked = Checked::check(&properties).map_err(undecodable)?;
-    check_properties(checked, &properties, limits.user)?;
     Ok(Header { properties, checked, body: Vec::new(), missing: size })
 }
 
@@ -182,20 +173,26 @@ pub(super) fn undecodable(error: PropertiesError) -> Fault {
     Fault::new(ReplyCode::SYNTAX_ERROR, MethodId::BASIC_PUBLISH, error.to_string())
 }
 
-/// What a valid list must still not say.
-pub(crate) fn check_properties(checked: Checked, wire: &[u8], user: &str) -> Result<(), Fault> {
-    if !checked.has_any([Property::Expiration, Property::UserId]) {
-        return Ok(());
-    }
-    let refuse = |text| Fault::new(ReplyCode::PRECONDITION_FAILED, MethodId::BASIC_PUBLISH, text);
+/// What a valid list must not say about its time.
+pub(super) fn check_expiration(wire: &[u8]) -> Result<(), Fault> {
     let list = PropertyList::split(wire).map_err(undecodable)?;
-    if let Some(expiration) = list.text(Property::Expiration) {
-        expiration_ms(expiration).map_err(refuse)?;
+    match list.text(Property::Expiration).map(expiration_ms) {
+        Some(Err(text)) => Err(refused(text)),
+        _ => Ok(()),
     }
+}
+
+/// Nobody publishes in another's name.
+pub(super) fn check_user(wire: &[u8], user: &str) -> Result<(), Fault> {
+    let list = PropertyList::split(wire).map_err(undecodable)?;
     match list.text(Property::UserId) {
-        Some(claimed) if claimed != user => Err(refuse(format!(
+        Some(claimed) if claimed != user => Err(refused(format!(
             "user_id property set to '{claimed}' but authenticated user was '{user}'"
         ))),
         _ => Ok(()),
     }
+}
+
+fn refused(text: String) -> Fault {
+    Fault::new(ReplyCode::PRECONDITION_FAILED, MethodId::BASIC_PUBLISH, text)
 }

@@ -21,14 +21,15 @@ use trivium_core::{
 };
 
 pub(crate) use answers::Asked;
-pub(crate) use content::{Content, ContentLimits, Progress, check_properties};
+pub(crate) use content::{Content, Progress};
+use content::{check_expiration, check_user};
 pub(crate) use methods::{Here, Next};
 pub(crate) use table::{Channels, Slot};
 
 use crate::hot::deliver::{self, Target};
 use crate::hot::settle::{self, Settle};
 use crate::method::MethodId;
-use crate::properties::{Checked, PropertyList};
+use crate::properties::{Checked, Property, PropertyList};
 use crate::reply_code::{Fault, ReplyCode};
 use consumers::{Consumer, Consumers};
 use copies::Copies;
@@ -119,11 +120,31 @@ impl Channel {
         self.session.handle()
     }
 
-    /// Publishes what was found valid; `properties` is what its list says.
+    /// Publishes what can be read; `properties` is what its list says, `user` who is logged in. Faults
+    /// come in RabbitMQ's order: the exchange's first, then those of reply address, expiration, copies
+    /// and user.
+    #[inline]
     pub(crate) fn publish(
         &mut self,
         draft: Draft<'_>,
         properties: Checked,
+        user: &str,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Fault> {
+        let exchange = draft.exchange;
+        self.try_publish(draft, properties, user, batch).map_err(|fault| {
+            match batch.check_exchange(&self.session, exchange) {
+                Ok(()) => fault,
+                Err(refusal) => Fault::of(&refusal, MethodId::BASIC_PUBLISH),
+            }
+        })
+    }
+
+    fn try_publish(
+        &mut self,
+        draft: Draft<'_>,
+        properties: Checked,
+        user: &str,
         batch: &mut Batch<'_>,
     ) -> Result<(), Fault> {
         let mut draft = draft;
@@ -145,11 +166,21 @@ impl Channel {
         if properties.asks_for_direct_replies {
             draft.properties = Replies::address(&mut self.replies, draft.properties)?;
         }
+        let claims = properties.has_any([Property::Expiration, Property::UserId]);
+        if claims {
+            check_expiration(draft.properties)?;
+        }
         let result = if properties.has_copies {
             let copies = Copies::of(draft.properties)?;
+            if claims {
+                check_user(draft.properties, user)?;
+            }
             let draft = Draft { properties: copies.list(draft.properties), ..draft };
             publisher.publish(draft, &copies.keys(), batch)
         } else {
+            if claims {
+                check_user(draft.properties, user)?;
+            }
             publisher.publish(draft, &[], batch)
         };
         result.map_err(|refusal| Fault::of(&refusal, MethodId::BASIC_PUBLISH))

@@ -1,5 +1,7 @@
 //! The ways out: faults of a channel, faults of the connection, the client's wish, the broker's.
 
+use std::time::Duration;
+
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
 use trivium_core::Refusal;
@@ -9,6 +11,10 @@ use crate::channel::Slot;
 use crate::frame::{self, Frame};
 use crate::method::{self, MethodId};
 use crate::reply_code::{Fault, Scope};
+
+/// How long the socket stays open after a frame without a boundary, for the client to read why: as
+/// in RabbitMQ.
+const DEAF_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Connection {
     /// Closes what `fault` takes with it: channel `number`, or the connection.
@@ -49,6 +55,8 @@ impl Connection {
         match self.state {
             State::Open => {
                 self.close(fault);
+                let soon = self.now.after(self.config.close_timeout.min(DEAF_TIMEOUT));
+                self.deadline = Some(soon);
                 self.state = State::ClosingDeaf;
             }
             State::Closing => self.state = State::ClosingDeaf,

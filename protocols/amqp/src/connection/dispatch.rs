@@ -5,9 +5,7 @@ use amq_protocol::types::ShortString;
 use trivium_core::{Batch, Body, Draft, Transmit};
 
 use super::{Connection, Pending, State};
-use crate::channel::{
-    Channel, Content, ContentLimits, Here, Next, Progress, Slot, check_properties,
-};
+use crate::channel::{Channel, Content, Here, Next, Progress, Slot};
 use crate::frame::{self, Frame};
 use crate::hot::publish::{self, Publish, WholePublish};
 use crate::hot::settle::Settle;
@@ -50,10 +48,7 @@ impl Connection {
     /// The common publish; `false` leaves it to the frame by frame way.
     fn on_whole_publish(&mut self, whole: &WholePublish<'_>, batch: &mut Batch<'_>) -> bool {
         let Some(channel) = self.channels.open_mut(whole.channel) else { return false };
-        if channel.content.is_some()
-            || whole.body.len() as u64 > self.config.message_bytes_max
-            || check_properties(whole.properties, whole.wire, self.client.user()).is_err()
-        {
+        if channel.content.is_some() || whole.body.len() as u64 > self.config.message_bytes_max {
             return false;
         }
         let draft = Draft {
@@ -68,7 +63,7 @@ impl Connection {
             priority: whole.properties.priority,
             retain: false,
         };
-        if let Err(fault) = channel.publish(draft, whole.properties, batch) {
+        if let Err(fault) = channel.publish(draft, whole.properties, self.client.user(), batch) {
             self.fail(whole.channel, &fault);
         }
         true
@@ -127,12 +122,10 @@ impl Connection {
                 Ok(())
             }
             Some(Slot::Open(channel)) => {
-                if let Some(content) = channel.content.take() {
-                    let limits = ContentLimits {
-                        message_bytes_max: self.config.message_bytes_max,
-                        user: self.client.user(),
-                    };
-                    return on_content(channel, content, frame, limits, batch);
+                if let Some(mut content) = channel.content.take() {
+                    let max = self.config.message_bytes_max;
+                    let progress = content.on_frame(frame, max)?;
+                    return on_content(channel, content, progress, self.client.user(), batch);
                 }
                 if frame.kind != frame::METHOD {
                     let text = "expected method frame, got non method frame instead";
@@ -237,22 +230,22 @@ impl Connection {
     }
 }
 
-/// The next frame of a publish that did not arrive in one piece.
+/// What the next frame made of a publish that did not arrive in one piece.
 fn on_content(
     channel: &mut Channel,
-    mut content: Box<Content>,
-    frame: &Frame<'_>,
-    limits: ContentLimits<'_>,
+    content: Box<Content>,
+    progress: Progress<'_>,
+    user: &str,
     batch: &mut Batch<'_>,
 ) -> Result<(), Fault> {
-    match content.on_frame(frame, limits)? {
+    match progress {
         Progress::Incomplete => {
             channel.content = Some(content);
             Ok(())
         }
         Progress::Complete(body) => {
             let (draft, checked) = content.draft(body);
-            channel.publish(draft, checked, batch)
+            channel.publish(draft, checked, user, batch)
         }
     }
 }
