@@ -13,7 +13,7 @@ use std::task::Waker;
 use crate::Request;
 use crate::{Batch, Broker, Event, Outbox, Refusal, SessionHandle};
 
-/// What is short. `Display` is RabbitMQ's reason, such as `low on memory & low on disk`.
+/// What is short. `Display` is RabbitMQ's reason, such as `low on disk & memory`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alarms {
     /// Memory is at its last limit.
@@ -41,7 +41,7 @@ impl Alarms {
 impl std::fmt::Display for Alarms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match (self.memory, self.disk) {
-            (true, true) => "low on memory & low on disk",
+            (true, true) => "low on disk & memory",
             (true, false) => "low on memory",
             (false, true) => "low on disk",
             (false, false) => "nothing is short",

@@ -69,7 +69,7 @@ fn folder() -> PathBuf {
 fn is_recorded(trace: &Trace) -> bool {
     let is_ours = |what: &What| matches!(what, What::Moves(Move::Shutdown));
     let speaks = |who: &Who| matches!(who.protocol, Protocol::Amqp | Protocol::Stomp);
-    !trace.is_long()
+    !trace.has_ticks()
         && trace
             .steps
             .iter()
@@ -122,7 +122,7 @@ impl Peer {
                     let words: String = words.map(|(_, word)| *word).collect();
                     run(&format!("{}{words}", self.alarm))?;
                 }
-                What::Moves(Move::Tick(span)) => std::thread::sleep(span),
+                What::Moves(Move::Wait(span)) => std::thread::sleep(span),
                 _ => {}
             }
             let Some(who) = step.client.as_ref().filter(|who| !ended.contains(who)) else {

@@ -45,7 +45,7 @@ pub(crate) fn run(trace: &Trace, chunk_len: usize) -> Result<(), String> {
 fn move_world(what: &What, world: &World, readers: &mut BTreeMap<&Who, Reader<'_>>) {
     match what {
         What::Moves(Move::Durable) => world.step(),
-        What::Moves(Move::Tick(span)) => {
+        What::Moves(Move::Tick(span) | Move::Wait(span)) => {
             world.pass(u64::try_from(span.as_millis()).expect("a span of a test"));
             readers.values_mut().for_each(Reader::fetch);
         }

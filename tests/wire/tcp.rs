@@ -24,9 +24,9 @@ pub(crate) struct Socket {
     pub(crate) read: Vec<u8>,
 }
 
-/// Runs `trace`, unless much time passes in it.
+/// Runs `trace`, unless time passes in it that nobody waits for.
 pub(crate) fn run(trace: &Trace) -> Result<(), String> {
-    if trace.is_long() {
+    if trace.has_ticks() {
         return Ok(());
     }
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
@@ -58,7 +58,7 @@ pub(crate) fn run(trace: &Trace) -> Result<(), String> {
                 running.broker().set_alarms(*alarms);
                 Ok(())
             }
-            (None, What::Moves(Move::Tick(span))) => {
+            (None, What::Moves(Move::Wait(span))) => {
                 std::thread::sleep(*span);
                 Ok(())
             }

@@ -47,8 +47,10 @@ pub(crate) enum What {
 pub(crate) enum Move {
     /// `! durable`: everything logged is safe now.
     Durable,
-    /// `! tick 5s`, `! tick 1500ms`: time passes, for everybody.
+    /// `! tick 5s`, `! tick 1500ms`: time passes, for everybody. Such a trace does not run over TCP.
     Tick(Duration),
+    /// `! wait 2s`: the same, and over TCP it is waited for.
+    Wait(Duration),
     /// `! disconnect`: this client's socket breaks.
     Disconnect,
     /// `! closed`: the broker has closed this client's socket.
@@ -58,9 +60,6 @@ pub(crate) enum Move {
     /// `! alarm memory disk`: this is short now; `! calm`: nothing is.
     Alarm(Alarms),
 }
-
-/// The longest that a trace waits in real time.
-const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Trace {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
@@ -72,8 +71,8 @@ impl Trace {
         Ok(Self { name, steps })
     }
 
-    /// More time passes in it than anybody waits for over TCP.
-    pub(crate) fn is_long(&self) -> bool {
+    /// Time passes in it that nobody waits for over TCP.
+    pub(crate) fn has_ticks(&self) -> bool {
         let is_long =
             |what: &What| matches!(what, What::Moves(Move::Tick(span)) if *span > WAIT_MAX);
         self.steps.iter().any(|step| is_long(&step.what))
@@ -115,7 +114,10 @@ fn parse(
 ) -> Result<(Option<Who>, What), String> {
     if kind == "!" {
         let moved = parse_move(rest)?;
-        if matches!(moved, Move::Durable | Move::Tick(_) | Move::Shutdown | Move::Alarm(_)) {
+        if matches!(
+            moved,
+            Move::Durable | Move::Tick(_) | Move::Wait(_) | Move::Shutdown | Move::Alarm(_)
+        ) {
             return Ok((None, What::Moves(moved)));
         }
         let who = Who { name: client.to_owned(), protocol: protocol(folder, client)? };
@@ -151,13 +153,14 @@ fn parse_move(text: &str) -> Result<Move, String> {
             let is_short = |name| what.split(' ').any(|word| word == name);
             Move::Alarm(Alarms { memory: is_short("memory"), disk: is_short("disk") })
         }
-        Some(("tick", span)) => {
+        Some((how @ ("tick" | "wait"), span)) => {
             let (number, unit) = match span.strip_suffix("ms") {
                 Some(number) => (number, 1),
                 None => (span.trim_end_matches('s'), 1000),
             };
-            let number: u64 = number.parse().map_err(|_| format!("tick {span}: how long?"))?;
-            Move::Tick(Duration::from_millis(number * unit))
+            let number: u64 = number.parse().map_err(|_| format!("{how} {span}: how long?"))?;
+            let span = Duration::from_millis(number * unit);
+            if how == "tick" { Move::Tick(span) } else { Move::Wait(span) }
         }
         _ => return Err(format!("the world does not know how to '{text}'")),
     })

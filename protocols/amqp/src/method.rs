@@ -122,7 +122,7 @@ fn walk<'a>(id: MethodId, layout: &[u8], fields: &'a [u8]) -> Result<&'a [u8], F
         let octets = read.ok_or_else(|| undecodable(id, fields))?;
         match field {
             b's' if std::str::from_utf8(octets).is_err() => {
-                return Err(malformed_text(id));
+                return Err(malformed_text());
             }
             b'T' => {
                 table::check(octets)
@@ -141,9 +141,9 @@ pub(crate) fn undecodable(id: MethodId, fields: &[u8]) -> Fault {
     Fault::new(ReplyCode::FRAME_ERROR, id, text)
 }
 
-/// A method with a shortstr that is not UTF-8.
-pub(crate) fn malformed_text(id: MethodId) -> Fault {
-    Fault::new(ReplyCode::FRAME_ERROR, id, "Malformed UTF-8 in shortstr")
+/// A method with a shortstr that is not UTF-8; RabbitMQ does not say which.
+pub(crate) fn malformed_text() -> Fault {
+    Fault::new(ReplyCode::FRAME_ERROR, MethodId::NONE, "Malformed UTF-8 in shortstr")
 }
 
 /// A method that no client may send here.

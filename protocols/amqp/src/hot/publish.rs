@@ -35,7 +35,7 @@ impl<'a> Publish<'a> {
 }
 
 fn malformed() -> Fault {
-    method::malformed_text(MethodId::BASIC_PUBLISH)
+    method::malformed_text()
 }
 
 fn split(fields: &[u8]) -> Option<(&[u8], &[u8], u8)> {

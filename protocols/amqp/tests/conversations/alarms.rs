@@ -31,7 +31,7 @@ fn a_publisher_waits_for_the_end_of_the_alarm() {
         let other = method!(Basic basic::Qos { prefetch_count: 1 });
         let ok = method!(Basic basic::QosOk {});
         dialog.ask_for(1, other, ok);
-        assert_eq!(dialog.publish("q", b"1"), [blocked("low on memory & low on disk")]);
+        assert_eq!(dialog.publish("q", b"1"), [blocked("low on disk & memory")]);
         assert_eq!(dialog.ask(1, method!(Basic basic::Qos {})), [], "nothing is read");
         assert_eq!(ready(world), 0);
         // Nor is the silence of one who is not read from held against it.

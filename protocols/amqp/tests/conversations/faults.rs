@@ -79,13 +79,13 @@ fn connection_faults() -> Vec<Fault> {
             raw(1, 1, &[0, 50, 0, 30, 0, 0, 1, 0xFF, 0]),
             501,
             "FRAME_ERROR - Malformed UTF-8 in shortstr",
-            (50, 30),
+            (0, 0),
         ),
         (
             raw(1, 1, &[0, 60, 0, 40, 0, 0, 1, 0xFF, 0, 0]),
             501,
             "FRAME_ERROR - Malformed UTF-8 in shortstr",
-            (60, 40),
+            (0, 0),
         ),
         (
             raw(1, 1, b"\0\x32\0\x0A\0\0\x01q\0\0\0\0\x04\x01aU\0"),

@@ -26,8 +26,11 @@ pub(crate) struct Amqp {
     /// What must be said at once: answers to what was heard.
     owed: String,
     is_open: bool,
+    is_prepared: bool,
     tags_made: u32,
     frame_bytes_max: usize,
+    /// Where most of what it does happens, so that what is published is consumed, too.
+    favourites: [&'static str; 2],
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +75,10 @@ impl Amqp {
             channels: Vec::new(),
             owed: String::new(),
             is_open: false,
+            is_prepared: false,
             tags_made: 0,
             frame_bytes_max: *random.pick(&[4096, 131_072]),
+            favourites: [names::queue(random), names::queue(random)],
         };
         amqp.reconnect();
         amqp
@@ -96,6 +101,32 @@ impl Amqp {
             let (count, global) = (random.below(5), random.below(2));
             write!(said, "method:{number}[ basic.qos u32:0 u16:{count} 0{global} ] ").ok();
         }
+        if number == 1 && !std::mem::replace(&mut self.is_prepared, true) {
+            self.prepare(random, said);
+        }
+    }
+
+    fn queue(&self, random: &mut Random) -> &'static str {
+        if random.chance(70) { *random.pick(&self.favourites) } else { names::queue(random) }
+    }
+
+    /// Most clients see to it that there is something to talk to.
+    fn prepare(&mut self, random: &mut Random, said: &mut String) {
+        if !random.chance(70) {
+            return;
+        }
+        for declaration in &EXCHANGES {
+            declare_exchange(1, declaration, said);
+        }
+        for declaration in &QUEUES {
+            declare_queue(1, declaration, said);
+        }
+        for _ in 0..6 {
+            bind(1, self.queue(random), random, said);
+        }
+        for _ in 0..random.below(3) {
+            self.consume(1, random, said);
+        }
     }
 
     fn operate(&mut self, random: &mut Random, said: &mut String) {
@@ -110,14 +141,14 @@ impl Amqp {
             40..60 => self.settle(number, random, said),
             60..68 => self.consume(number, random, said),
             68..75 => {
-                let (no_ack, queue) = (random.chance(40), names::queue(random));
+                let (no_ack, queue) = (random.chance(40), self.queue(random));
                 self.channel(number).gets.push_back(no_ack);
                 let bit = u8::from(no_ack);
                 write!(said, "method:{number}[ basic.get u16:0 u8[\"{queue}\"] 0{bit} ] ").ok();
             }
-            75..82 => declare_queue(number, random, said),
-            82..86 => declare_exchange(number, random, said),
-            86..92 => bind(number, random, said),
+            75..82 => declare_queue(number, random.pick(&QUEUES), said),
+            82..86 => declare_exchange(number, random.pick(&EXCHANGES), said),
+            86..92 => bind(number, self.queue(random), random, said),
             92..94 => self.cancel(number, random, said),
             94..97 if number == TRANSACTIONAL => self.end_transaction(random, said),
             94..97 => self.settle_all(number, random, said),
@@ -135,8 +166,8 @@ impl Amqp {
     }
 
     fn publish(&mut self, number: u16, random: &mut Random, said: &mut String) {
-        let (exchange, key) = if random.chance(50) {
-            ("", names::queue(random).to_owned())
+        let (exchange, key) = if random.chance(65) {
+            ("", self.queue(random).to_owned())
         } else {
             (random.pick(&EXCHANGES).0, names::key(random))
         };
@@ -200,7 +231,7 @@ impl Amqp {
     }
 
     fn consume(&mut self, number: u16, random: &mut Random, said: &mut String) {
-        let queue = names::queue(random);
+        let queue = self.queue(random);
         self.tags_made += 1;
         let no_ack = random.chance(30);
         let tag = format!("{}{}", if no_ack { 'n' } else { 'a' }, self.tags_made);
@@ -419,6 +450,7 @@ impl Speaker for Amqp {
         self.heard.clear();
         self.channels = (0..CHANNELS).map(|_| Channel::default()).collect();
         self.is_open = false;
+        self.is_prepared = false;
         let frame_max = self.frame_bytes_max;
         self.owed = format!(
             "\"AMQP\" 00 00 09 01 \
@@ -436,7 +468,7 @@ impl Speaker for Amqp {
 
     fn check_end(&self) -> Result<(), String> {
         let confirming = &self.channels[usize::from(CONFIRMING) - 1];
-        if confirming.state != State::Open {
+        if !self.is_open || confirming.state != State::Open {
             return Ok(());
         }
         let is_refused = |number: &u64| confirming.refused.contains(number);
@@ -448,8 +480,8 @@ impl Speaker for Amqp {
     }
 }
 
-fn declare_queue(number: u16, random: &mut Random, said: &mut String) {
-    let (name, bits, arguments) = random.pick(&QUEUES);
+fn declare_queue(number: u16, declaration: &(&str, &str, &str), said: &mut String) {
+    let (name, bits, arguments) = declaration;
     write!(
         said,
         "method:{number}[ queue.declare u16:0 u8[\"{name}\"] {bits} u32[ {arguments} ] ] "
@@ -457,8 +489,8 @@ fn declare_queue(number: u16, random: &mut Random, said: &mut String) {
     .ok();
 }
 
-fn declare_exchange(number: u16, random: &mut Random, said: &mut String) {
-    let (name, kind, bits, arguments) = random.pick(&EXCHANGES);
+fn declare_exchange(number: u16, declaration: &(&str, &str, &str, &str), said: &mut String) {
+    let (name, kind, bits, arguments) = declaration;
     write!(
         said,
         "method:{number}[ exchange.declare u16:0 u8[\"{name}\"] u8[\"{kind}\"] {bits} \
@@ -467,7 +499,7 @@ fn declare_exchange(number: u16, random: &mut Random, said: &mut String) {
     .ok();
 }
 
-fn bind(number: u16, random: &mut Random, said: &mut String) {
+fn bind(number: u16, queue: &str, random: &mut Random, said: &mut String) {
     let (source, kind, ..) = *random.pick(&EXCHANGES);
     let key = match kind {
         "x-consistent-hash" => random.between(1, 4).to_string(),
@@ -488,7 +520,6 @@ fn bind(number: u16, random: &mut Random, said: &mut String) {
              u32[ {arguments} ]"
         )
     } else {
-        let queue = names::queue(random);
         let (method, bits) = if unbinds { ("unbind", "") } else { ("bind", "00") };
         format!(
             "queue.{method} u16:0 u8[\"{queue}\"] u8[\"{source}\"] u8[\"{key}\"] {bits} \
