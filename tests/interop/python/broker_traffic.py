@@ -50,6 +50,7 @@ RISES = {
     ("rabbitmq_global_messages_acknowledged_total", "amqp091"): 14 + 1,
     ("rabbitmq_global_messages_acknowledged_total", "mqtt"): 5,
     ("rabbitmq_global_messages_acknowledged_total", "stomp"): 3,
+    ("rabbitmq_global_messages_dead_lettered_rejected_total", "disabled"): 1 + 1,
     ("trivium_messages_rejected_total", "amqp"): 1,
     ("trivium_messages_rejected_total", "stomp"): 1,
     ("trivium_messages_requeued_total", "amqp"): 2 + 1,

@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "prometheus" / "prometheus.ym
 
 # Counters that depend on how a client library writes; the others rise by what was sent, to the unit.
 ROUGH = tuple(f"trivium_{name}_total" for name in ("received_bytes", "sent_bytes", "requests"))
-LABELS = ("protocol", "from", "to", "field")
+LABELS = ("protocol", "from", "to", "field", "dead_letter_strategy")
 # Gauges that are about the scrape or the process, and not about what clients did.
 OTHERS = re.compile(r"up|scrape_\w+|rabbitmq_process_\w+|rabbitmq_(build|identity)_info")
 
@@ -108,7 +108,9 @@ class Prometheus:
         for sample in self.query('{job=~".+"}'):
             metric = sample["metric"]
             key = (metric["__name__"], *(metric[label] for label in LABELS if label in metric))
-            values[metric["job"]][key] = float(sample["value"][1])
+            # Types of queues are not told apart.
+            of_job = values[metric["job"]]
+            of_job[key] = of_job.get(key, 0.0) + float(sample["value"][1])
         return values
 
     def at_rest(self):
