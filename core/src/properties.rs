@@ -171,8 +171,7 @@ pub trait PropertyCodec: Debug + Sync {
     /// Appends `wire` with its headers as `edit` leaves them and without an expiration: what `edit`
     /// does not touch stays as its publisher wrote it. False, and nothing appended, where the wire
     /// form does not have headers of every type.
-    fn rewrite(&self, wire: &[u8], edit: &mut dyn FnMut(&mut Table), out: &mut Vec<u8>) -> bool {
-        let _ = (wire, edit, out);
+    fn rewrite(&self, _wire: &[u8], _edit: &mut dyn FnMut(&mut Table), _out: &mut Vec<u8>) -> bool {
         false
     }
 
