@@ -67,7 +67,6 @@ pub trait Adapter: std::fmt::Debug + Send {
 }
 
 /// Whatever a client speaks, behind a pointer.
-#[cfg(any(test, feature = "testing"))]
 impl Adapter for Box<dyn Adapter> {
     fn handle_bytes(&mut self, input: &[u8], batch: &mut Batch<'_>) -> usize {
         (**self).handle_bytes(input, batch)

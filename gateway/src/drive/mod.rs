@@ -276,7 +276,7 @@ impl<T: Transport> Drive<T> {
 
     /// What comes first: the adapter's deadline, or the end of the drain.
     fn deadline(&self) -> Option<Instant> {
-        let timeout = self.adapter.as_ref().and_then(|adapter| adapter.poll_timeout());
+        let timeout = self.adapter.as_ref().and_then(Adapter::poll_timeout);
         [timeout, self.cut_at].into_iter().flatten().min()
     }
 
