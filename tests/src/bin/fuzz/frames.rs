@@ -60,8 +60,8 @@ fn stomp(heard: &[u8]) -> Result<Option<usize>, String> {
         return Err(format!("no frame: {:?}", String::from_utf8_lossy(heard)));
     }
     let Some(end) = heard.windows(2).position(|pair| pair == b"\n\n") else { return Ok(None) };
-    let (head, body) = (&heard[..end], &heard[end + 2..]);
-    let len = match header(head, "content-length").map(str::parse::<usize>) {
+    let (lines, body) = (&heard[..end], &heard[end + 2..]);
+    let len = match header(lines, "content-length").map(str::parse::<usize>) {
         Some(Ok(len)) => len,
         Some(Err(_)) => return Err("a content-length that is no number".into()),
         None => match body.iter().position(|octet| *octet == 0) {

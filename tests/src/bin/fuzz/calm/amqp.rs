@@ -7,7 +7,7 @@ use std::fmt::Write;
 use trivium_core::Protocol;
 
 use super::names::{self, EXCHANGES, QUEUES};
-use super::{body, check_body};
+use super::{body, check_body, hexadecimal};
 use crate::assembler;
 use crate::frames;
 use crate::pattern::Names;
@@ -107,7 +107,7 @@ impl Amqp {
     }
 
     fn queue(&self, random: &mut Random) -> &'static str {
-        if random.chance(70) { *random.pick(&self.favourites) } else { names::queue(random) }
+        if random.chance(70) { random.pick(&self.favourites) } else { names::queue(random) }
     }
 
     /// Most clients see to it that there is something to talk to.
@@ -152,7 +152,7 @@ impl Amqp {
             92..94 => self.cancel(number, random, said),
             94..97 if number == TRANSACTIONAL => self.end_transaction(random, said),
             94..97 => self.settle_all(number, random, said),
-            97 => self.discard(number, random, said),
+            97 => Self::discard(number, random, said),
             98 => {
                 self.channel(number).state = State::Closing;
                 write!(said, "method:{number}[ channel.close u16:200 u8[] u16:0 u16:0 ] ").ok();
@@ -182,8 +182,7 @@ impl Amqp {
         let size = body.len();
         write!(said, "header:{number}[ u16:60 u16:0 u64:{size} {properties} ] ").ok();
         for piece in pieces(&body, self.frame_bytes_max, random) {
-            let octets: String = piece.iter().map(|octet| format!("{octet:02x}")).collect();
-            write!(said, "body:{number}[ {octets} ] ").ok();
+            write!(said, "body:{number}[ {} ] ", hexadecimal(piece)).ok();
         }
         self.channel(number).published += 1;
     }
@@ -273,7 +272,7 @@ impl Amqp {
     }
 
     /// Deletes and purges: rarely, for then there is nothing to deliver.
-    fn discard(&mut self, number: u16, random: &mut Random, said: &mut String) {
+    fn discard(number: u16, random: &mut Random, said: &mut String) {
         let (queue, exchange) = (names::queue(random), random.pick(&EXCHANGES[..8]).0);
         match random.below(4) {
             0 => write!(said, "method:{number}[ queue.delete u16:0 u8[\"{queue}\"] 00 ] ").ok(),

@@ -11,6 +11,8 @@ pub(crate) use mqtt::Mqtt;
 pub(crate) use names::policy;
 pub(crate) use stomp::Stomp;
 
+use std::fmt::Write;
+
 use crate::random::Random;
 
 /// What the bodies of all calm clients begin with.
@@ -29,6 +31,14 @@ fn body(random: &mut Random) -> Vec<u8> {
     body.extend_from_slice(&u16::try_from(len).unwrap_or(0).to_be_bytes());
     body.resize(body.len() + len, fill);
     body
+}
+
+/// Octets in the words of the golden traces.
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").ok();
+        text
+    })
 }
 
 /// Bodies of calm clients arrive as they were sent.

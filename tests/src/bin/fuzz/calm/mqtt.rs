@@ -7,7 +7,7 @@ use std::fmt::Write;
 use trivium_core::Protocol;
 
 use super::names;
-use super::{body, check_body};
+use super::{body, check_body, hexadecimal};
 use crate::assembler;
 use crate::frames;
 use crate::pattern::Names;
@@ -117,7 +117,7 @@ impl Mqtt {
             _ => "var[]",
         };
         let retain = if random.chance(10) { "r" } else { "" };
-        let body: String = body(random).iter().map(|octet| format!("{octet:02x}")).collect();
+        let body = hexadecimal(&body(random));
         write!(said, "publish:{qos}{retain}[ u16[\"{topic}\"] {id} {properties} {body} ] ").ok();
     }
 

@@ -91,7 +91,7 @@ pub(super) fn pattern(random: &mut Random) -> String {
 
 /// A policy that changes what queues do while they work.
 pub(crate) fn policy(random: &mut Random) -> Policy {
-    let number = |random: &mut Random, max| Value::Int(random.below(max) as i64, 8);
+    let number = |random: &mut Random, max| Value::Uint(random.below(max) as u64, 8);
     let definition = match random.below(6) {
         0 => ("max-length", number(random, 5)),
         1 => ("message-ttl", number(random, 2000)),
@@ -103,7 +103,7 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
     Policy {
         name: if random.chance(50) { "one".into() } else { "other".into() },
         pattern: (*random.pick(&["", "^k", "r", "quorum"])).to_owned(),
-        priority: random.below(3) as i64,
+        priority: *random.pick(&[0, 1, 2]),
         apply_to: ApplyTo::Queues,
         definition: Table(vec![(definition.0.to_owned(), definition.1)]),
     }

@@ -115,7 +115,7 @@ impl Stomp {
         let destination = destination(random);
         let mut head = format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\nack:{mode}\n");
         if random.chance(50) {
-            write!(head, "prefetch-count:{}\n", random.between(1, 6)).ok();
+            writeln!(head, "prefetch-count:{}", random.between(1, 6)).ok();
         }
         self.subscriptions.push(Subscription { id, mode, unsettled: Vec::new() });
         self.finish(head, &[], random, said);
@@ -254,7 +254,7 @@ impl Speaker for Stomp {
     }
 
     fn check_end(&self) -> Result<(), String> {
-        let owed = self.receipts.front().or(self.other_receipts.first());
+        let owed = self.receipts.front().or_else(|| self.other_receipts.first());
         match owed.filter(|_| self.is_open) {
             Some(receipt) => Err(format!("receipt {receipt} never comes")),
             None => Ok(()),
