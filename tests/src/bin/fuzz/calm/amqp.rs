@@ -107,7 +107,12 @@ impl Amqp {
     }
 
     fn queue(&self, random: &mut Random) -> &'static str {
-        if random.chance(70) { random.pick(&self.favourites) } else { names::queue(random) }
+        let [one, other] = self.favourites;
+        match random.below(10) {
+            0..4 => one,
+            4..7 => other,
+            _ => names::queue(random),
+        }
     }
 
     /// Most clients see to it that there is something to talk to.
