@@ -6,6 +6,7 @@
 //! what can come of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -251,7 +252,7 @@ impl Routes {
                 arguments.push(("alternate-exchange".to_owned(), name));
             }
             if exchange.kind == Kind::Recent {
-                let length = Value::Int(RECENT as i64, 4);
+                let length = Value::Uint(RECENT as u64, 4);
                 arguments.push(("x-recent-history-length".to_owned(), length));
             }
             routes.ask(Request::DeclareExchange(DeclareExchange {
@@ -376,8 +377,10 @@ impl Routes {
         self.next_body += 1;
         let headers: Vec<_> =
             HEADERS.iter().zip(message.headers).filter(|(_, is_in)| *is_in).collect();
-        let wire: String =
-            headers.iter().map(|((name, value), _)| format!("{name}={value}\n")).collect();
+        let wire = headers.iter().fold(String::new(), |mut wire, ((name, value), _)| {
+            writeln!(wire, "{name}={value}").unwrap();
+            wire
+        });
         let count = self.topology.exchanges.len();
         let exchange = match message.exchange {
             number if number < count => number.to_string(),
@@ -468,7 +471,9 @@ impl Routes {
                     walk
                 })),
                 _ => {
-                    targets.into_iter().for_each(|target| walk.enter(target));
+                    for target in targets {
+                        walk.enter(target);
+                    }
                     walks.push(walk);
                 }
             }
