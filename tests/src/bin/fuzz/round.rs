@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use trivium_core::control::Origin;
 use trivium_core::log::StepLog;
 use trivium_core::testing::{Client, World};
-use trivium_core::{Adapter, Alarms, Broker, Counts, Limits, PolicyKind, Protocol};
+use trivium_core::{
+    Adapter, Alarms, Broker, Counts, DEFAULT_VHOST, Limits, PolicyKind, Protocol, Reply, Request,
+};
 
 use crate::calm;
 use crate::damage;
@@ -226,16 +229,18 @@ impl<'s> Round<'s> {
     fn rule(&mut self, world: &World) -> Result<(), String> {
         let kind = *self.random.pick(&[PolicyKind::Policy, PolicyKind::Operator]);
         let policy = calm::policy(&mut self.random);
-        if self.random.chance(40) {
-            let cleared = world.broker().clear_policy("/", kind, &policy.name);
-            return cleared.map_err(|refusal| refusal.to_string());
-        }
+        let vhost = DEFAULT_VHOST.to_owned();
+        let request = if self.random.chance(40) {
+            Request::ClearPolicy { vhost, kind, name: policy.name }
+        } else {
+            Request::SetPolicy { vhost, kind, policy: Box::new(policy) }
+        };
+        let origin = Origin { session: None, principal: None, protocol: Protocol::Amqp };
         // An operator policy may not say everything that a policy may.
-        let set = world.broker().set_policy("/", kind, policy);
-        set.or_else(|refusal| match kind {
-            PolicyKind::Operator => Ok(()),
-            PolicyKind::Policy => Err(refusal.to_string()),
-        })
+        match (world.broker().request(&origin, request), kind) {
+            (Reply::Ready(Ok(_)), _) | (Reply::Ready(Err(_)), PolicyKind::Operator) => Ok(()),
+            (other, _) => Err(format!("a policy is answered {other:?}")),
+        }
     }
 
     /// Everybody leaves, some with a goodbye; nothing of them may stay.
