@@ -179,9 +179,9 @@ impl Mqtt {
             9 => self.on_answer(id, Awaited::Suback)?,
             11 => self.on_answer(id, Awaited::Unsuback)?,
             14 => {
-                // 0x8B: shutting down. 0x8E: taken over.
+                // 0x8B: shutting down. 0x8E: taken over. 0x98: a queue it subscribed to was deleted.
                 let reason = rest.first().copied().unwrap_or(0);
-                if !matches!(reason, 0x8B | 0x8E) {
+                if !matches!(reason, 0x8B | 0x8E | 0x98) {
                     return Err(format!("a client that keeps to the rules is told {reason:#x}"));
                 }
                 self.is_open = false;
