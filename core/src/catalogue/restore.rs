@@ -206,8 +206,12 @@ impl Broker {
         let Some(mut state) = queue.lock() else { return };
         let mut attempts = recovered.attempts.iter().peekable();
         let mut marks = recovered.marks.iter().peekable();
-        let mut sizes = known.sizes.iter().peekable();
+        let mut rest = &known.sizes[..];
         for (first, count) in &recovered.runs {
+            // A queue of few messages among many skips what is of others.
+            let is_before = |sizes: &Sizes| sizes.first.plus(sizes.count) <= *first;
+            rest = &rest[rest.partition_point(is_before)..];
+            let mut sizes = rest.iter().peekable();
             for offset in 0..*count {
                 let position = first.plus(offset);
                 let told = attempts.next_if(|(at, _)| *at == position).map_or(0, |(_, n)| *n);
