@@ -44,6 +44,8 @@ pub(crate) struct Found {
     accept_loss: bool,
     /// Positions that were read.
     present: RoaringTreemap,
+    /// The last position that the fresh segments read so far account for.
+    reached: u64,
     /// Where the checkpoint that is being read was begun.
     checkpoint_begun_in: Option<u64>,
 }
@@ -137,7 +139,7 @@ impl Found {
         };
         self.epoch = self.epoch.max(header.id.epoch);
         if generation == Generation::Fresh {
-            self.reach(header.first);
+            self.reach(header.first, header.first - 1);
         }
         self.live.last = self.live.last.max(header.first - 1);
         self.is_clean = false;
@@ -206,10 +208,18 @@ impl Found {
         if record.count > 0 {
             let last = record.position.checked_add(u64::from(record.count))?.checked_sub(1)?;
             if source.header.generation == Generation::Fresh {
-                self.reach(record.position);
+                self.reach(record.position, last);
             }
             self.present.insert_range(record.position..=last);
             segment.note(record.position, record.count, offset as u64);
+        } else if source.header.generation == Generation::Fresh {
+            match record.kind {
+                // A position of its own, which no message has.
+                Kind::Session => self.reach(record.position, record.position),
+                // Everything up to here was durable before it.
+                Kind::Commit => self.reach(record.position.checked_add(1)?, record.position),
+                _ => {}
+            }
         }
         self.note_checkpoint(record, segment.id.number);
         self.note_special(record)?;
@@ -223,12 +233,13 @@ impl Found {
         Some(())
     }
 
-    /// The next position that was found: behind damage, those between it and the last are missing.
-    fn reach(&mut self, position: u64) {
-        if self.damaged.is_empty() {
-            return;
+    /// The next position that is accounted for, and the last one with it: behind damage, those between
+    /// the former and this are missing.
+    fn reach(&mut self, position: u64, last: u64) {
+        if !self.damaged.is_empty() {
+            self.missing.insert_range(self.reached + 1..position.max(self.reached + 1));
         }
-        self.missing.insert_range(self.live.last + 1..position);
+        self.reached = self.reached.max(last);
     }
 
     /// The messages of a record that means nothing are not there.
