@@ -13,6 +13,11 @@ use std::task::Waker;
 use crate::Request;
 use crate::{Batch, Broker, Event, Outbox, Refusal, SessionHandle};
 
+/// Reasons for an alarm: memory, a disk that is nearly full, a log without space.
+const MEMORY: u8 = 1;
+const DISK: u8 = 2;
+pub(crate) const LOG: u8 = 4;
+
 /// What is short. `Display` is RabbitMQ's reason, such as `low on disk & memory`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alarms {
@@ -29,12 +34,8 @@ impl Alarms {
         self.memory || self.disk
     }
 
-    const fn to_bits(self) -> u8 {
-        self.memory as u8 | (self.disk as u8) << 1
-    }
-
     const fn of_bits(bits: u8) -> Self {
-        Self { memory: bits & 1 != 0, disk: bits & 2 != 0 }
+        Self { memory: bits & MEMORY != 0, disk: bits & (DISK | LOG) != 0 }
     }
 }
 
@@ -90,9 +91,29 @@ impl AlarmBell {
 impl Broker {
     /// Says what is short now. The end of the last alarm reaches everybody who waits for it.
     pub fn set_alarms(&self, alarms: Alarms) {
+        self.set_alarm(MEMORY, alarms.memory);
+        self.set_alarm(DISK, alarms.disk);
+    }
+
+    /// Says that memory is short, or is no more.
+    pub fn set_memory_alarm(&self, is_short: bool) {
+        self.set_alarm(MEMORY, is_short);
+    }
+
+    /// Says that the disk is nearly full, or is no more. Of a log without space the broker hears from
+    /// the log.
+    pub fn set_disk_alarm(&self, is_short: bool) {
+        self.set_alarm(DISK, is_short);
+    }
+
+    /// One reason for an alarm comes or goes; different threads watch them.
+    pub(crate) fn set_alarm(&self, bit: u8, is_on: bool) {
         let freed = {
             let mut waiting = self.bell.waiting();
-            self.bell.bits.store(alarms.to_bits(), Ordering::Release);
+            let bits = self.bell.bits.load(Ordering::Acquire);
+            let bits = if is_on { bits | bit } else { bits & !bit };
+            self.bell.bits.store(bits, Ordering::Release);
+            let alarms = Alarms::of_bits(bits);
             if alarms.any() { Waiting::default() } else { std::mem::take(&mut *waiting) }
         };
         for outbox in freed.outboxes {

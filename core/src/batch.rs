@@ -185,6 +185,17 @@ impl<'a> Batch<'a> {
         self.deliveries >= self.broker.limits.deliveries_per_turn_max
     }
 
+    /// Whether a publish is staged.
+    pub(crate) fn publishes(&self) -> bool {
+        !self.scratch.staged.is_empty()
+    }
+
+    /// Whether a publish is staged that the log gets.
+    pub(crate) fn publishes_to_log(&self) -> bool {
+        let Scratch { staged, routes, .. } = &*self.scratch;
+        staged.iter().any(|staged| append::is_logged(staged, routes))
+    }
+
     /// Stages the answer to one delivery. An answer given before does nothing the second time.
     pub fn settle(&mut self, session: &mut Session, delivery: DeliveryId, outcome: Outcome) {
         if !delivery.is_unsettled() {
@@ -259,7 +270,7 @@ impl<'a> Batch<'a> {
         self.return_unroutable();
         let scratch = &mut *self.scratch;
         broker.follow_up(&mut scratch.effects);
-        scratch.effects.log(&*broker.log);
+        scratch.effects.log(&*broker.log, &broker.memory);
         scratch.place_received();
         scratch.place_kept();
         broker.log.end_batch();

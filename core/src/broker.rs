@@ -1,11 +1,14 @@
 //! Ties the rooms of the core together.
 //!
 //! `aftermath` is what queues leave to be done once their locks are released, `dead_letter` the
-//! part of it that publishes; `own` is what the broker tells of itself; `policies` keeps queues to what operators say.
+//! part of it that publishes; `own` is what the broker tells of itself; `policies` keeps queues to what operators say; `paging`
+//! moves to disk what memory is too short for; `events` is what the log says.
 
 mod aftermath;
 mod dead_letter;
+mod events;
 mod own;
+mod paging;
 mod policies;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +24,10 @@ use crate::batch::Scratch;
 use crate::catalogue::{Catalogue, Change, Planned};
 use crate::counters::{Counts, Deaths, SharedCounters};
 use crate::hash::NameMap;
-use crate::log::{EphemeralLog, Log, LogEvents, Position, Publish, Settled, StepLog};
+use crate::log::{EphemeralLog, Log, LogEvents, Publish, Settled, StepLog};
 use crate::loss::{Loss, SharedLosses};
+use crate::memory::Memory;
+use crate::pause::Pause;
 use crate::queue::{Death, Effects, Garbage, Queue};
 use crate::session::{Due, LateMessage, SessionShared};
 use crate::vhost::Vhost;
@@ -33,6 +38,8 @@ use crate::{
 use aftermath::Timetable;
 pub(crate) use own::is_own;
 pub use own::{ClientTotals, OwnTopics};
+pub use paging::MemoryUse;
+use paging::Victims;
 
 /// The vhost that is always there.
 pub const DEFAULT_VHOST: &str = "/";
@@ -59,6 +66,12 @@ pub struct Broker {
     pub(crate) gauges: Gauges,
     pub(crate) losses: SharedLosses,
     pub(crate) bell: AlarmBell,
+    /// What messages take of memory.
+    pub(crate) memory: Arc<Memory>,
+    /// Publishers that wait for a log.
+    pub(crate) pause: Pause,
+    /// Guards the queues that are to page out. A leaf.
+    victims: Mutex<Victims>,
     /// Guards the sessions whose publishes wait for the log. Never locked under another lock.
     waiting: Mutex<Vec<Arc<SessionShared>>>,
     /// Guards who waits for the log to be durable up to a position. A leaf.
@@ -145,6 +158,7 @@ impl Broker {
         seed: u64,
     ) -> Arc<Self> {
         let hasher = crate::hash::state(seed);
+        let window_max = log.can_read().then_some(limits.window_messages_max);
         Arc::new_cyclic(|myself| Self {
             myself: myself.clone(),
             log,
@@ -160,6 +174,9 @@ impl Broker {
             gauges: Gauges::default(),
             losses: SharedLosses::default(),
             bell: AlarmBell::default(),
+            memory: Arc::new(Memory::new(window_max)),
+            pause: Pause::default(),
+            victims: Mutex::default(),
             waiting: Mutex::default(),
             commits: Mutex::default(),
             garbage: Mutex::default(),
@@ -316,6 +333,7 @@ impl Broker {
         self.finish(&mut effects);
         left = self.look_after_queues(now, left);
         left = self.look_after_clients(now, left);
+        self.page_out(now);
         while left > 0 {
             let Some(mut garbage) = self.garbage().pop() else { return false };
             left = left.saturating_sub(garbage.drop_some(left));
@@ -422,11 +440,6 @@ impl Broker {
         name
     }
 
-    /// How many messages a queue's window may hold; `None` when all must stay in memory.
-    pub(crate) fn window_max(&self) -> Option<usize> {
-        self.log.can_read().then_some(self.limits.window_messages_max)
-    }
-
     /// Makes a new queue findable by its id, and keeps it to the policies of its vhost.
     pub(crate) fn register(&self, queue: &Arc<Queue>) {
         {
@@ -460,7 +473,7 @@ impl Broker {
     pub(crate) fn finish(&self, effects: &mut Effects) {
         effects.serve_room();
         self.follow_up(effects);
-        effects.log(&*self.log);
+        effects.log(&*self.log, &self.memory);
         self.log.end_batch();
         self.counters.add(&mut effects.counters);
         effects.wake();
@@ -625,43 +638,4 @@ impl Broker {
             effects.touch(session.outbox());
         }
     }
-}
-
-impl LogEvents for Broker {
-    fn durable(&self, through: u64) {
-        let waiting = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *waiting)
-        };
-        let (mut effects, mut events) = (self.effects(), Vec::new());
-        for session in waiting {
-            session.confirms().is_listed = false;
-            self.confirm(&session, &mut events, &mut effects);
-        }
-        self.finish(&mut effects);
-        self.wake_commits(through);
-    }
-
-    fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>) {
-        let id = queue;
-        let Some(queue) = self.queue(id) else {
-            self.restore_retained(id, &messages);
-            return;
-        };
-        let mut effects = self.effects();
-        let Some(mut state) = queue.lock() else { return };
-        let getters = state.read_done(messages);
-        state.dispatch(&queue, &mut effects);
-        drop(state);
-        self.finish(&mut effects);
-        for getter in getters {
-            getter.wake();
-        }
-    }
-
-    /// Back-pressure comes with the log that can stall: durable publishes then wait.
-    fn stalled(&self, _: bool) {}
-
-    /// A single node's log is never fenced.
-    fn fenced(&self) {}
 }

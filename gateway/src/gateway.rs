@@ -25,6 +25,7 @@ use crate::control::Control;
 use crate::drive::{Caller, Carrier, Drive, Stream};
 use crate::fault::Fault;
 use crate::listen::tcp::{self, BindError, Bound};
+use crate::memory::MemoryWatch;
 use crate::shared::Shared;
 use crate::storage::{Opening, Storage, StorageError};
 use crate::telemetry::{Counters, SysTopics, Telemetry};
@@ -98,14 +99,15 @@ impl Gateway {
         if !tell_every.is_zero() {
             broker.set_own_topics(Arc::new(SysTopics::new(&broker, counters.clone())));
         }
-        let telemetry = Arc::new(Telemetry::new(broker, counters));
+        let memory = MemoryWatch::new(config.limits.memory, storage.is_some());
+        let telemetry = Arc::new(Telemetry::new(broker, counters, memory.limit()));
 
         let mut running = Running {
             shared: shared.clone(),
             addresses: BTreeMap::new(),
             storage: storage.clone(),
             background: vec![
-                tokio::spawn(keep_time(shared.clone())),
+                tokio::spawn(keep_time(shared.clone(), memory)),
                 tokio::spawn(end_after_fault(shared.clone())),
                 tokio::spawn(keep_publishing(telemetry.clone(), shared.clone(), storage)),
             ],
@@ -253,31 +255,28 @@ async fn end_after_fault(shared: Arc<Shared>) {
     shared.begin_drain();
 }
 
-/// Moves the clock, wakes who waits for it, and lets the core do what time does.
-async fn keep_time(shared: Arc<Shared>) {
+/// Moves the clock, wakes who waits for it, watches memory, and lets the core do what time does.
+async fn keep_time(shared: Arc<Shared>, mut memory: MemoryWatch) {
     let mut slots = interval(SLOT);
     slots.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         slots.tick().await;
         shared.clock.advance();
+        memory.look(&shared.broker);
         while shared.broker.tick(shared.clock.now(), TICK_BUDGET) {
             tokio::task::yield_now().await;
         }
     }
 }
 
-async fn keep_publishing(
-    telemetry: Arc<Telemetry>,
-    shared: Arc<Shared>,
-    storage: Option<Arc<Storage>>,
-) {
+async fn keep_publishing(telemetry: Arc<Telemetry>, storage: Option<Arc<Storage>>) {
     let mut seconds = interval(PUBLISH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         seconds.tick().await;
         telemetry.publish();
         if let Some(storage) = &storage {
-            storage.watch(&shared.broker);
+            storage.watch();
         }
     }
 }

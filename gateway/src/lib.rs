@@ -41,6 +41,7 @@ mod fault;
 mod gateway;
 mod http;
 mod listen;
+mod memory;
 mod shared;
 mod shutdown;
 mod storage;

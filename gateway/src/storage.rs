@@ -1,15 +1,18 @@
 //! The data directory: the broker that goes on where the last one ended, and what keeps it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
-use trivium_core::log::Codecs;
-use trivium_core::{Alarms, Broker, Limits};
+use trivium_core::log::{Codecs, Log, LogEvents};
+use trivium_core::{Broker, Limits};
 use trivium_store::disk::{DirectoryLock, Disk, RealDisk};
-use trivium_store::{DiskCatalogue, DiskLog, Failure, OpenError, Opened, Progress};
+use trivium_store::{
+    DiskCatalogue, DiskLog, Failure, OpenError, Opened, Options, Progress, SyncMode,
+};
 
 use crate::config::Keeping;
 use crate::fault::Fault;
@@ -61,6 +64,10 @@ pub(crate) struct Opening {
 #[derive(Debug)]
 pub(crate) struct Storage {
     log: Arc<DiskLog>,
+    /// Where messages go that memory is too short for; `None` when the disk had no space for it.
+    spill: Option<(Arc<DiskLog>, PathBuf)>,
+    /// Said to be full.
+    was_full: AtomicBool,
     catalogue: Arc<DiskCatalogue>,
     root: RealDisk,
     free_bytes_min: u64,
@@ -103,6 +110,10 @@ impl Storage {
             (codecs(started_at), seed),
         );
         log.start(ending(&fault));
+        // What it said before there was somebody to hear it.
+        broker.full(log.is_full());
+        let spill = open_spill(&broker, directory.join("spill"), codecs(started_at), &fault)
+            .map_err(|error| StorageError::Log(directory.display().to_string(), error))?;
         if restored.passed_over > 0 {
             let count = restored.passed_over;
             warn!(count, "exchanges or bindings that this version cannot make are passed over");
@@ -118,18 +129,18 @@ impl Storage {
             took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "recovered"
         );
-        let free_bytes_min = keeping.free_bytes_min;
-        Ok((broker, Self { log, catalogue, root, free_bytes_min, _lock: lock }))
+        let (free_bytes_min, was_full) = (keeping.free_bytes_min, AtomicBool::new(false));
+        Ok((broker, Self { log, spill, was_full, catalogue, root, free_bytes_min, _lock: lock }))
     }
 
-    /// Tells the broker whether the disk is full, or nearly.
+    /// Tells the broker whether the disk is nearly full. Of a log without space it knows already.
     pub(crate) fn watch(&self, broker: &Broker) {
         // A file system that does not say counts as one with space: the log knows when it has none.
         let free_bytes = self.root.free_bytes().unwrap_or(u64::MAX);
-        let is_low = free_bytes < self.free_bytes_min;
-        let (alarms, disk) = (broker.alarms(), is_low || self.log.is_full());
-        if alarms.disk != disk {
-            if disk {
+        broker.set_disk_alarm(free_bytes < self.free_bytes_min);
+        let is_full = broker.alarms().disk;
+        if self.was_full.swap(is_full, Ordering::Relaxed) != is_full {
+            if is_full {
                 warn!(
                     free_bytes,
                     free_bytes_min = self.free_bytes_min,
@@ -138,7 +149,6 @@ impl Storage {
             } else {
                 info!("the disk has space again");
             }
-            broker.set_alarms(Alarms { disk, ..alarms });
         }
     }
 
@@ -146,8 +156,55 @@ impl Storage {
     pub(crate) fn close(&self) {
         self.catalogue.close();
         self.log.close();
+        if let Some((spill, path)) = &self.spill {
+            spill.close();
+            if let Err(error) = std::fs::remove_dir_all(path) {
+                warn!(%error, "what was paged out cannot be removed; the next start tries again");
+            }
+        }
     }
 }
+
+/// Gives the broker a second log, for what memory is too short for. Nothing in it survives a start,
+/// so nothing in it is synced.
+fn open_spill(
+    broker: &Arc<Broker>,
+    path: PathBuf,
+    codecs: Codecs,
+    fault: &Fault,
+) -> Result<Option<(Arc<DiskLog>, PathBuf)>, OpenError> {
+    let disk = RealDisk::open_unsynced(&path).map_err(|error| OpenError::Io {
+        what: "open",
+        file: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let options = Options {
+        sync_mode: SyncMode::Os,
+        segment_bytes: SPILL_SEGMENT_BYTES,
+        backlog_bytes_max: SPILL_BACKLOG_BYTES_MAX,
+        is_scratch: true,
+        ..Options::default()
+    };
+    match DiskLog::open(&disk, options, codecs, false) {
+        Ok((log, _)) => {
+            broker.spill_to(log.clone());
+            log.start(ending(fault));
+            Ok(Some((log, path)))
+        }
+        Err(OpenError::Failed(failure)) => {
+            warn!(%failure, "messages cannot be paged out: memory alone holds what is not persistent");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Taken twice at every start.
+const SPILL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes that wait to be written before publishers wait: they count as memory.
+const SPILL_BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The adapters' codecs, for messages that come from the disk.
 fn codecs(started_at: u64) -> Codecs {

@@ -2,9 +2,10 @@
 //!
 //! `program.rs` finds the binary, starts it and reads its log; `life.rs` runs it to its end;
 //! `restart.rs` and `sessions.rs` look at what survives it, `storage.rs` at a data
-//! directory that cannot be used as it is; `usage.rs` tells it what it cannot do.
+//! directory that cannot be used as it is; `memory.rs` gives it more than fits; `usage.rs` tells it what it cannot do.
 
 mod life;
+mod memory;
 mod program;
 mod restart;
 mod sessions;

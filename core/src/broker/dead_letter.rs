@@ -61,7 +61,9 @@ impl Broker {
             if logged {
                 let (message, queues, received) = (&message, &*route.logged, None);
                 let publish = Publish { message, queues, received };
-                position = Some(self.log.append_atomic(&[publish], settled.take().as_slice()));
+                // What the second log has is settled there, afterwards.
+                let with = settled.take_if(|settled| !settled.first.is_spilled());
+                position = Some(self.log.append_atomic(&[publish], with.as_slice()));
             }
             self.push_dead(&message, &route, position, effects);
         }

@@ -179,7 +179,7 @@ impl Broker {
             auto_delete: stored.auto_delete,
             is_session: false,
             arguments: stored.arguments,
-            window_max: self.window_max(),
+            memory: self.memory.clone(),
             held_bytes_max: None,
         });
         vhost.restore_routing(|routing| routing.queues.insert(queue.name.clone(), queue.clone()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::DeclareQueue;
 use crate::catalogue::Change;
+use crate::memory::Memory;
 use crate::queue::{Declaration, Queue};
 use crate::routing::Routing;
 use crate::session::SessionShared;
@@ -59,6 +60,7 @@ pub(super) fn durable_change(
         return None;
     }
     check_new(declare, name, vhost).ok()?;
+    // Only to be written down: it holds nothing.
     let queue = make(declare, name, id, None, vhost, None);
     Some(Change::PutQueue(queue.stored(&vhost.name)))
 }
@@ -91,7 +93,7 @@ fn make(
         auto_delete: declare.auto_delete,
         is_session: false,
         arguments: declare.arguments.clone(),
-        window_max: broker.and_then(Broker::window_max),
+        memory: broker.map_or_else(|| Arc::new(Memory::new(None)), |broker| broker.memory.clone()),
         held_bytes_max: held_bytes_max.map(|broker| broker.limits.private_queue_bytes_max as u64),
     })
 }

@@ -90,7 +90,7 @@ pub(crate) fn new_queue(
         auto_delete: false,
         is_session: false,
         arguments: crate::Table::default(),
-        window_max: broker.window_max(),
+        memory: broker.memory.clone(),
         held_bytes_max: None,
     })
 }

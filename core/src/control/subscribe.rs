@@ -230,7 +230,7 @@ pub(crate) fn new_session_queue(
         auto_delete: false,
         is_session: true,
         arguments: Table::default(),
-        window_max: broker.window_max().filter(|_| is_kept),
+        memory: broker.memory.clone(),
         held_bytes_max: None,
     })
 }

@@ -51,6 +51,14 @@ impl Log for EphemeralLog {
         0
     }
 
+    fn is_stalled(&self) -> bool {
+        false
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Never asked, because [`Log::can_read`] says no.
     fn read(&self, _: QueueId, _: Vec<Position>) {}
 

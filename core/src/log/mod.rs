@@ -37,6 +37,25 @@ impl Position {
     pub const fn get(self) -> u64 {
         self.0.get()
     }
+
+    /// What sets positions of the second log apart, which has what memory was too short for: no log
+    /// ever has so many messages.
+    const SPILLED: u64 = 1 << 63;
+
+    /// This position, in the second log.
+    pub(crate) fn spilled(self) -> Self {
+        Self(self.0 | Self::SPILLED)
+    }
+
+    /// Whether it is one of the second log.
+    pub(crate) const fn is_spilled(self) -> bool {
+        self.0.get() & Self::SPILLED != 0
+    }
+
+    /// As the second log knows it.
+    pub(crate) fn in_spill(self) -> Self {
+        Self(std::num::NonZeroU64::new(self.0.get() & !Self::SPILLED).unwrap_or(self.0))
+    }
 }
 
 /// A message to be logged, and the durable queues it was routed to.
@@ -116,6 +135,14 @@ pub trait Log: std::fmt::Debug + Send + Sync {
     /// Bytes appended and not yet durable.
     fn backlog_bytes(&self) -> usize;
 
+    /// The log does not keep up: whoever may wait should append nothing more before
+    /// [`LogEvents::caught_up`]. What is appended all the same is taken.
+    fn is_stalled(&self) -> bool;
+
+    /// There is no space for more messages. What is appended all the same is kept in memory until
+    /// there is.
+    fn is_full(&self) -> bool;
+
     /// Asks for messages of one queue; [`LogEvents::read_done`] answers.
     fn read(&self, queue: QueueId, positions: Vec<Position>);
 
@@ -131,8 +158,11 @@ pub trait LogEvents: Send + Sync {
     /// What [`Log::read`] asked for. A message that no longer exists is left out.
     fn read_done(&self, queue: QueueId, messages: Vec<(Position, Message)>);
 
-    /// The log does not keep up (true), or does again.
-    fn stalled(&self, stalled: bool);
+    /// [`Log::is_stalled`] is false again.
+    fn caught_up(&self);
+
+    /// [`Log::is_full`] has changed.
+    fn full(&self, is_full: bool);
 
     /// Another node owns this log now: nothing that is appended becomes durable.
     fn fenced(&self);

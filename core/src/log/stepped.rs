@@ -24,6 +24,8 @@ struct Contents {
     synced: Kept,
     reads: Vec<(QueueId, Vec<Position>)>,
     attempted: Vec<Attempted>,
+    is_stalled: bool,
+    is_full: bool,
 }
 
 /// What a log has at one time.
@@ -82,6 +84,22 @@ impl StepLog {
             for (queue, messages) in reads {
                 events.read_done(queue, messages);
             }
+        }
+    }
+
+    /// From now on the log does not keep up, or does.
+    pub fn stall(&self, is_stalled: bool) {
+        self.contents().is_stalled = is_stalled;
+        if let Some(events) = self.listener().filter(|_| !is_stalled) {
+            events.caught_up();
+        }
+    }
+
+    /// From now on there is no space, or is.
+    pub fn fill(&self, is_full: bool) {
+        self.contents().is_full = is_full;
+        if let Some(events) = self.listener() {
+            events.full(is_full);
         }
     }
 
@@ -255,6 +273,14 @@ impl Log for StepLog {
         let contents = self.contents();
         let open = contents.now.messages.range(contents.synced.last + 1..);
         open.map(|(_, (message, _))| message.cost_bytes()).sum()
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.contents().is_stalled
+    }
+
+    fn is_full(&self) -> bool {
+        self.contents().is_full
     }
 
     fn read(&self, queue: QueueId, positions: Vec<Position>) {

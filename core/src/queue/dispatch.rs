@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::death::Reason;
 use super::lane::Arrival;
 use super::mark::Mark;
-use super::ready::Front;
+use super::ready::{Front, Reach};
 use super::state::State;
 use super::{Effects, Queue};
 use crate::{Delivery, DeliveryId, Event, Message, Outbox, Protocol};
@@ -44,6 +44,7 @@ impl State {
         if self.needs_care {
             self.care(queue, effects);
         }
+        self.weigh(effects);
         #[cfg(any(test, debug_assertions))]
         self.check();
     }
@@ -61,7 +62,7 @@ impl State {
                     if !self.has_taker_with_credit() {
                         return;
                     }
-                    let wanted = self.ready.refill(self.window_max.unwrap_or(usize::MAX));
+                    let wanted = self.ready.refill(self.charge.reach().unwrap_or(Reach::ALL));
                     effects.read(self.id, wanted);
                     if self.ready.front() == Front::Paged {
                         return;
@@ -79,7 +80,7 @@ impl State {
         }
     }
 
-    fn has_taker_with_credit(&self) -> bool {
+    pub(super) fn has_taker_with_credit(&self) -> bool {
         if self.args.single_active_consumer {
             return self.active().is_some_and(super::Taker::can_take);
         }
@@ -187,6 +188,7 @@ impl State {
     fn hand_over_express(&mut self, effects: &mut Effects) {
         let Some(&place) = self.order.first() else { return };
         let Some(entry) = self.express.pop_front() else { return };
+        self.express_bytes -= u64::from(entry.bytes);
         let Some(message) = entry.message else { return };
         if message.expires_at().is_some_and(|at| at < effects.now) {
             return;
@@ -255,11 +257,11 @@ impl State {
 
     /// Reads the window on before it runs dry.
     fn read_ahead(&mut self, effects: &mut Effects) {
-        if let Some(window_max) = self.window_max
-            && self.ready.window_len() <= window_max / 2
+        if let Some(reach) = self.charge.reach()
+            && self.ready.window_len() <= reach.messages / 2
             && self.has_taker_with_credit()
         {
-            let wanted = self.ready.refill(window_max);
+            let wanted = self.ready.refill(reach);
             effects.read(self.id, wanted);
         }
     }

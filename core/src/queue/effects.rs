@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Death, Queue};
 use crate::counters::Counters;
 use crate::log::{Attempted, Log, Note, Position, Settled};
+use crate::memory::Memory;
 use crate::session::SessionShared;
 use crate::{Instant, Limits, Outbox, QueueId};
 
@@ -26,6 +27,10 @@ pub(crate) struct Effects {
     pub(crate) noted_at: u64,
     /// Messages to be read back.
     reads: Vec<(QueueId, Vec<Position>)>,
+    /// Messages of the second log that left queues.
+    spilled: Vec<Settled>,
+    /// The second log got messages.
+    pub(crate) has_spilled: bool,
     /// Sessions at their shared limit that got room again.
     room: Vec<Arc<SessionShared>>,
     /// Messages to be dead-lettered.
@@ -72,19 +77,23 @@ impl Effects {
 
     /// Notes that messages left a queue.
     pub(crate) fn settle(&mut self, queue: QueueId, first: Position, count: u64) {
-        if let Some(run) = self.settled.last_mut()
+        let settled = if first.is_spilled() { &mut self.spilled } else { &mut self.settled };
+        if let Some(run) = settled.last_mut()
             && run.queue == queue
             && run.first.plus(run.count) == first
         {
             run.count += count;
             return;
         }
-        self.settled.push(Settled { queue, first, count });
+        settled.push(Settled { queue, first, count });
     }
 
-    /// Notes that a logged message went back, and how often it was delivered.
+    /// Notes that a logged message went back, and how often it was delivered. The second log does
+    /// not outlive the queue, which knows.
     pub(crate) fn requeue(&mut self, queue: QueueId, position: Position, attempts: u16) {
-        self.attempted.push(Attempted { queue, position, attempts });
+        if !position.is_spilled() {
+            self.attempted.push(Attempted { queue, position, attempts });
+        }
     }
 
     /// Notes something that an MQTT session must not forget.
@@ -127,8 +136,8 @@ impl Effects {
         }
     }
 
-    /// Tells the log. No lock is held here.
-    pub(crate) fn log(&mut self, log: &dyn Log) {
+    /// Tells the logs. No lock is held here.
+    pub(crate) fn log(&mut self, log: &dyn Log, memory: &Memory) {
         if !self.settled.is_empty() {
             log.release(&self.settled);
             self.settled.clear();
@@ -144,8 +153,23 @@ impl Effects {
             self.notes.clear();
         }
         self.notes_are_urgent = false;
-        for (queue, positions) in self.reads.drain(..) {
-            log.read(queue, positions);
+        if !self.spilled.is_empty() {
+            memory.release(&mut self.spilled);
+        }
+        if std::mem::take(&mut self.has_spilled)
+            && let Some(spill) = memory.spill()
+        {
+            spill.end_batch();
+        }
+        for (queue, mut positions) in self.reads.drain(..) {
+            let spilled: Vec<Position> =
+                positions.extract_if(.., |position| position.is_spilled()).collect();
+            if !positions.is_empty() {
+                log.read(queue, positions);
+            }
+            if !spilled.is_empty() {
+                memory.read(queue, &spilled);
+            }
         }
     }
 

@@ -5,8 +5,10 @@
 //! into the backlog. The window's arrivals all precede the backlog's. What is taken out of the
 //! middle leaves a hole, because closing it would cost time in proportion to the queue.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
+use super::backlog::Backlog;
+use super::pager::{PAGED_AT_ONCE, Pager};
 use crate::Message;
 use crate::log::Position;
 
@@ -32,33 +34,39 @@ pub(super) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() <= 32, "a window holds thousands of entries");
 
-/// A stretch of the backlog.
-#[derive(Debug)]
-enum Stretch {
-    /// Adjacent in arrival and in position, delivered equally often; `bytes` of bodies together.
-    Logged { arrival: Arrival, position: Position, count: u64, bytes: u64, attempts: u16 },
-    /// A message that no log has.
-    Resident(Entry),
-}
+/// Bytes that a message in memory takes beside its body: its entry, its head, its key and
+/// properties. An estimate: what is measured is the process as a whole.
+const MESSAGE_BYTES: u64 = 192;
 
 /// The ready messages of one priority.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     priority: u8,
     returned: BTreeMap<Arrival, Entry>,
+    /// How many of them are in memory and in no log.
+    returned_residents: usize,
     /// The first entry is no hole.
     window: VecDeque<Entry>,
-    backlog: VecDeque<Stretch>,
-    /// Holes included.
-    backlog_count: u64,
-    /// Holes in window and backlog.
+    backlog: Backlog,
+    /// Holes in the window.
     holes: u64,
-    /// Those of them within a logged stretch of the backlog.
-    gone: BTreeSet<Arrival>,
-    /// Bytes of the bodies of all that is ready.
+    /// Bytes of the bodies of what is returned or in the window.
     bytes: u64,
     /// Reads under way, by position.
     reading: BTreeMap<Position, Arrival>,
+}
+
+/// How far a window reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) messages: usize,
+    /// Of bodies; one message goes beyond.
+    pub(crate) bytes: u64,
+}
+
+impl Reach {
+    /// As far as there is something.
+    pub(super) const ALL: Self = Self { messages: usize::MAX, bytes: u64::MAX };
 }
 
 /// What stands at the head.
@@ -79,12 +87,23 @@ impl Lane {
 
     /// Messages ready.
     pub(super) fn len(&self) -> u64 {
-        self.returned.len() as u64 + self.window.len() as u64 + self.backlog_count - self.holes
+        self.near_count() + self.backlog.len()
+    }
+
+    /// Messages returned or in the window.
+    fn near_count(&self) -> u64 {
+        self.returned.len() as u64 + self.window.len() as u64 - self.holes
     }
 
     /// Bytes of their bodies.
     pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.backlog.bytes()
+    }
+
+    /// About how many bytes its messages take in memory, those that are being read included.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        let count = self.near_count() + self.backlog.residents();
+        self.bytes + self.backlog.resident_bytes() + count * MESSAGE_BYTES
     }
 
     /// Whether nothing is held, garbage whose counts no longer hold included.
@@ -99,34 +118,17 @@ impl Lane {
 
     /// Appends a new message behind all others. With `page` a logged one may be left to the log.
     pub(super) fn push(&mut self, entry: Entry, page: bool) {
-        self.bytes += u64::from(entry.bytes);
         if self.backlog.is_empty() && !(page && entry.position.is_some()) {
+            self.bytes += u64::from(entry.bytes);
             return self.window.push_back(entry);
         }
-        self.backlog_count += 1;
-        let Some(position) = entry.position.filter(|_| page) else {
-            return self.backlog.push_back(Stretch::Resident(entry));
-        };
-        let entry_bytes = u64::from(entry.bytes);
-        let entry_attempts = entry.attempts;
-        if let Some(Stretch::Logged { arrival, position: first, count, bytes, attempts }) =
-            self.backlog.back_mut()
-            && *arrival + *count == entry.arrival
-            && first.plus(*count) == position
-            && *attempts == entry_attempts
-        {
-            *count += 1;
-            *bytes += entry_bytes;
-            return;
-        }
-        let arrival = entry.arrival;
-        let (count, bytes, attempts) = (1, entry_bytes, entry_attempts);
-        self.backlog.push_back(Stretch::Logged { arrival, position, count, bytes, attempts });
+        self.backlog.push_back(entry);
     }
 
     /// Puts a delivered message back to where it stood.
     pub(super) fn put_back(&mut self, entry: Entry) {
         self.bytes += u64::from(entry.bytes);
+        self.returned_residents += usize::from(entry.is_unlogged());
         let before = self.returned.insert(entry.arrival, entry);
         debug_assert!(before.is_none(), "C-1: a message is in one state");
     }
@@ -146,7 +148,7 @@ impl Lane {
         match (self.returned.first_key_value(), self.window.front()) {
             (Some((returned, _)), Some(entry)) => *returned < entry.arrival,
             (Some((returned, _)), None) => {
-                self.backlog.front().is_none_or(|stretch| *returned < stretch.arrival())
+                self.backlog.first_arrival().is_none_or(|arrival| *returned < arrival)
             }
             (None, _) => false,
         }
@@ -165,6 +167,7 @@ impl Lane {
         let mut entry = if self.returned_first() {
             let first = self.returned.first_entry()?;
             first.get().message.as_ref()?;
+            self.returned_residents -= usize::from(first.get().is_unlogged());
             first.remove()
         } else {
             self.window.front()?.message.as_ref()?;
@@ -185,14 +188,16 @@ impl Lane {
     /// Takes what stands at the head, in memory or not.
     pub(super) fn take_first(&mut self) -> Option<Entry> {
         let entry = if self.returned_first() {
-            self.returned.pop_first().map(|(_, entry)| entry)
+            let entry = self.returned.pop_first().map(|(_, entry)| entry)?;
+            self.returned_residents -= usize::from(entry.is_unlogged());
+            entry
         } else if self.window.is_empty() {
-            self.pop_backlog()
+            return self.backlog.pop_front(self.priority);
         } else {
-            let entry = self.window.pop_front();
+            let entry = self.window.pop_front()?;
             self.trim();
             entry
-        }?;
+        };
         self.left(&entry);
         Some(entry)
     }
@@ -200,17 +205,20 @@ impl Lane {
     /// Takes the message of that arrival from wherever it stands.
     pub(super) fn remove(&mut self, arrival: Arrival) -> Option<Entry> {
         let entry = match self.returned.remove(&arrival) {
-            Some(entry) => entry,
+            Some(entry) => {
+                self.returned_residents -= usize::from(entry.is_unlogged());
+                entry
+            }
             None => match self.window.binary_search_by_key(&arrival, |entry| entry.arrival) {
                 Ok(at) => self.take_from_window(at)?,
-                Err(_) => self.take_from_backlog(arrival)?,
+                Err(_) => return self.backlog.remove(arrival, self.priority),
             },
         };
         self.left(&entry);
         Some(entry)
     }
 
-    /// An entry is not ready any more.
+    /// An entry that was returned or in the window is not ready any more.
     fn left(&mut self, entry: &Entry) {
         self.bytes -= u64::from(entry.bytes);
         if let (None, Some(position)) = (&entry.message, entry.position) {
@@ -229,31 +237,6 @@ impl Lane {
         Some(entry)
     }
 
-    fn take_from_backlog(&mut self, wanted: Arrival) -> Option<Entry> {
-        let behind = self.backlog.partition_point(|stretch| stretch.arrival() <= wanted);
-        match self.backlog.get_mut(behind.checked_sub(1)?)? {
-            Stretch::Resident(entry) => {
-                if entry.arrival != wanted || entry.is_hole() {
-                    return None;
-                }
-                self.holes += 1;
-                Some(std::mem::replace(entry, Entry::hole(wanted)))
-            }
-            Stretch::Logged { arrival, position, count, bytes, attempts } => {
-                let offset = wanted - *arrival;
-                if offset >= *count || !self.gone.insert(wanted) {
-                    return None;
-                }
-                self.holes += 1;
-                let share = *bytes / *count;
-                *bytes -= share;
-                let attempts = *attempts;
-                let entry = Entry::paged(wanted, self.priority, position.plus(offset), share);
-                Some(Entry { attempts, ..entry })
-            }
-        }
-    }
-
     /// Removes the holes at the head of the window.
     fn trim(&mut self) {
         while self.holes > 0 && self.window.pop_front_if(|entry| entry.is_hole()).is_some() {
@@ -261,22 +244,24 @@ impl Lane {
         }
     }
 
-    /// Fills the window from the backlog up to `window_max`, and names what must be read for the
-    /// window and for the returned messages at the head.
-    pub(super) fn refill(&mut self, window_max: usize) -> Vec<Position> {
+    /// Fills the window from the backlog up to `reach`, and names what must be read for the window
+    /// and for the returned messages at the head.
+    pub(super) fn refill(&mut self, reach: Reach) -> Vec<Position> {
         let mut wanted = Vec::new();
-        while self.window.len() < window_max
-            && let Some(entry) = self.pop_backlog()
+        while self.window.len() < reach.messages
+            && (self.bytes < reach.bytes || self.window.is_empty())
+            && let Some(entry) = self.backlog.pop_front(self.priority)
         {
             if let (None, Some(position)) = (&entry.message, entry.position) {
                 self.reading.insert(position, entry.arrival);
                 wanted.push(position);
             }
+            self.bytes += u64::from(entry.bytes);
             self.window.push_back(entry);
         }
         let paged_first = self.returned_first()
             && self.returned.first_key_value().is_some_and(|(_, entry)| entry.message.is_none());
-        let reach = if paged_first { window_max.max(1) } else { 0 };
+        let reach = if paged_first { reach.messages.max(1) } else { 0 };
         for (arrival, entry) in self.returned.iter().take(reach) {
             if let (None, Some(position)) = (&entry.message, entry.position)
                 && self.reading.insert(position, *arrival).is_none()
@@ -285,45 +270,6 @@ impl Lane {
             }
         }
         wanted
-    }
-
-    /// The first entry of the backlog that is no hole.
-    fn pop_backlog(&mut self) -> Option<Entry> {
-        loop {
-            let entry = self.pop_stretch()?;
-            if self.holes == 0 {
-                return Some(entry);
-            }
-            if !entry.is_hole() && !self.gone.remove(&entry.arrival) {
-                return Some(entry);
-            }
-            self.holes -= 1;
-            self.bytes -= u64::from(entry.bytes);
-        }
-    }
-
-    fn pop_stretch(&mut self) -> Option<Entry> {
-        let front = self.backlog.front_mut()?;
-        self.backlog_count -= 1;
-        if let Stretch::Logged { arrival, position, count, bytes, attempts } = front
-            && *count > 1
-        {
-            let share = *bytes / *count;
-            let paged = Entry::paged(*arrival, self.priority, *position, share);
-            let entry = Entry { attempts: *attempts, ..paged };
-            *arrival += 1;
-            *position = position.plus(1);
-            *count -= 1;
-            *bytes -= u64::from(entry.bytes);
-            return Some(entry);
-        }
-        match self.backlog.pop_front()? {
-            Stretch::Resident(entry) => Some(entry),
-            Stretch::Logged { arrival, position, bytes, attempts, .. } => {
-                let paged = Entry::paged(arrival, self.priority, position, bytes);
-                Some(Entry { attempts, ..paged })
-            }
-        }
     }
 
     /// A read is done. False when nobody here waits for it any more.
@@ -347,36 +293,58 @@ impl Lane {
 
     /// Leaves to the log what it has: nobody here takes messages any more.
     pub(super) fn evict(&mut self) {
-        while let Some(entry) = self.window.pop_back() {
+        let logged = |entry: &Entry| entry.position.is_some();
+        if let Some(from) = self.window.iter().position(logged) {
+            self.stow(from, None);
+        }
+        for entry in self.returned.values_mut().filter(|entry| logged(entry)) {
+            entry.message = None;
+        }
+    }
+
+    /// Moves the window from an index on into the backlog, where a log has what `pager` stores.
+    fn stow(&mut self, from: usize, pager: Option<&mut Pager<'_>>) {
+        let mut tail = self.window.split_off(from);
+        if let Some(pager) = pager {
+            store(tail.iter_mut().collect(), pager);
+        }
+        while let Some(entry) = tail.pop_back() {
             if entry.is_hole() {
                 self.holes -= 1;
                 continue;
             }
-            self.backlog_count += 1;
-            let Some(position) = entry.position else {
-                self.backlog.push_front(Stretch::Resident(entry));
-                continue;
-            };
-            self.reading.remove(&position);
-            let entry_bytes = u64::from(entry.bytes);
-            if let Some(Stretch::Logged { arrival, position: first, count, bytes, attempts }) =
-                self.backlog.front_mut()
-                && entry.arrival + 1 == *arrival
-                && position.plus(1) == *first
-                && entry.attempts == *attempts
-            {
-                *arrival = entry.arrival;
-                *first = position;
-                *count += 1;
-                *bytes += entry_bytes;
-                continue;
-            }
-            let Entry { arrival, attempts, .. } = entry;
-            let (count, bytes) = (1, entry_bytes);
-            self.backlog.push_front(Stretch::Logged { arrival, position, count, bytes, attempts });
+            self.left(&entry);
+            self.backlog.push_front(entry);
         }
-        for entry in self.returned.values_mut().filter(|entry| entry.position.is_some()) {
-            entry.message = None;
+        self.shrink();
+    }
+
+    /// Gives up the memory that the window does not need any more.
+    pub(super) fn shrink(&mut self) {
+        const KEPT: usize = 4096;
+        if self.window.capacity() > KEPT && self.window.len() < self.window.capacity() / 4 {
+            self.window.shrink_to(KEPT.max(self.window.len() * 2));
+        }
+    }
+
+    /// Stores messages that no log has, those that would be delivered last first, as long as
+    /// `pager` goes on; `kept` stay at the head of the window. What a log has leaves memory.
+    pub(super) fn page_out(&mut self, kept: usize, pager: &mut Pager<'_>) {
+        self.backlog.page_out(pager);
+        while self.window.len() > kept && pager.goes_on() {
+            let (mut from, mut bytes) = (self.window.len(), 0);
+            let least = kept.max(from.saturating_sub(PAGED_AT_ONCE));
+            while from > least && bytes < pager.bytes_left() {
+                from -= 1;
+                bytes += self.window[from].message.as_ref().map_or(0, Message::cost_bytes);
+            }
+            self.stow(from, Some(pager));
+        }
+        while kept == 0 && self.returned_residents > 0 && pager.goes_on() {
+            let residents = self.returned.values_mut().rev().filter(|entry| entry.is_unlogged());
+            let entries: Vec<&mut Entry> = residents.take(PAGED_AT_ONCE).collect();
+            self.returned_residents -= entries.len();
+            store(entries, pager);
         }
     }
 
@@ -385,22 +353,7 @@ impl Lane {
         let single = |entry: &Entry| entry.position.map(|position| (position, 1));
         let mut runs: Vec<(Position, u64)> =
             self.returned.values().chain(&self.window).filter_map(single).collect();
-        for stretch in &self.backlog {
-            match stretch {
-                Stretch::Resident(entry) => runs.extend(single(entry)),
-                Stretch::Logged { arrival, position, count, .. } => {
-                    let mut start = 0;
-                    for gone in self.gone.range(*arrival..*arrival + *count) {
-                        let offset = gone - arrival;
-                        runs.extend(
-                            (offset > start).then(|| (position.plus(start), offset - start)),
-                        );
-                        start = offset + 1;
-                    }
-                    runs.extend((*count > start).then(|| (position.plus(start), count - start)));
-                }
-            }
-        }
+        self.backlog.positions(&mut runs);
         runs.dedup_by(|next, run| {
             let follows = run.0.plus(run.1) == next.0;
             if follows {
@@ -413,13 +366,13 @@ impl Lane {
 
     /// Drops up to `count` messages, in no order. Returns how many.
     pub(super) fn drop_some(&mut self, count: usize) -> usize {
-        let before = self.returned.len() + self.window.len() + self.backlog.len();
-        self.backlog.truncate(self.backlog.len().saturating_sub(count));
+        let before = self.returned.len() + self.window.len();
         self.window.truncate(self.window.len().saturating_sub(count));
         for _ in 0..count.min(self.returned.len()) {
             self.returned.pop_last();
         }
-        before - (self.returned.len() + self.window.len() + self.backlog.len())
+        let dropped = before - (self.returned.len() + self.window.len());
+        dropped + self.backlog.drop_some(count)
     }
 
     /// C-1, C-3: every arrival once, the window before the backlog, both ascending, and reads only
@@ -427,32 +380,18 @@ impl Lane {
     #[cfg(any(test, debug_assertions))]
     pub(super) fn check(&self) {
         let window: Vec<Arrival> = self.window.iter().map(|entry| entry.arrival).collect();
-        let mut backlog = Vec::new();
-        let mut count = 0;
-        for stretch in &self.backlog {
-            backlog.push(stretch.arrival());
-            count += match stretch {
-                Stretch::Logged { count, .. } => *count,
-                Stretch::Resident(_) => 1,
-            };
-        }
-        assert_eq!(count, self.backlog_count, "the backlog counts its messages");
+        let backlog = self.backlog.check();
         assert!(
             !self.window.front().is_some_and(Entry::is_hole),
             "the window begins with a message"
         );
-        let resident_holes = self.backlog.iter().filter(|stretch| match stretch {
-            Stretch::Resident(entry) => entry.is_hole(),
-            Stretch::Logged { .. } => false,
-        });
-        let holes = self.window.iter().filter(|entry| entry.is_hole()).count()
-            + resident_holes.count()
-            + self.gone.len();
+        let holes = self.window.iter().filter(|entry| entry.is_hole()).count();
         assert_eq!(holes as u64, self.holes, "holes are counted");
         let entries = self.returned.values().chain(&self.window);
-        let bytes = entries.map(|entry| u64::from(entry.bytes)).sum::<u64>()
-            + self.backlog.iter().map(Stretch::bytes).sum::<u64>();
+        let bytes = entries.map(|entry| u64::from(entry.bytes)).sum::<u64>();
         assert_eq!(bytes, self.bytes, "bytes are counted");
+        let residents = self.returned.values().filter(|entry| entry.is_unlogged()).count();
+        assert_eq!(residents, self.returned_residents, "what is in memory is counted");
         let in_order: Vec<Arrival> = window.iter().chain(&backlog).copied().collect();
         assert!(in_order.is_sorted_by(|a, b| a < b), "C-3: arrivals ascend: {in_order:?}");
         assert!(
@@ -467,30 +406,23 @@ impl Lane {
     }
 }
 
-impl Stretch {
-    fn arrival(&self) -> Arrival {
-        match self {
-            Self::Logged { arrival, .. } => *arrival,
-            Self::Resident(entry) => entry.arrival,
-        }
+/// Stores those of `entries` that only memory has, in ascending order of arrivals or the reverse.
+fn store(mut entries: Vec<&mut Entry>, pager: &mut Pager<'_>) {
+    entries.retain(|entry| entry.is_unlogged());
+    let messages: Vec<&Message> =
+        entries.iter().filter_map(|entry| entry.message.as_ref()).collect();
+    if messages.is_empty() {
+        return;
     }
-
-    #[cfg(any(test, debug_assertions))]
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Logged { bytes, .. } => *bytes,
-            Self::Resident(entry) => entry.bytes.into(),
-        }
+    let mut next = pager.store(&messages);
+    for entry in entries {
+        entry.position = Some(next);
+        entry.message = None;
+        next = next.plus(1);
     }
 }
 
 impl Entry {
-    /// A message that only the log has, with its share of what is known of a stretch.
-    fn paged(arrival: Arrival, priority: u8, position: Position, share: u64) -> Self {
-        let bytes = u32::try_from(share).unwrap_or(u32::MAX);
-        Self { arrival, priority, position: Some(position), bytes, ..Self::hole(arrival) }
-    }
-
     /// Where a message stood that was taken out.
     pub(super) const fn hole(arrival: Arrival) -> Self {
         Self {
@@ -505,7 +437,12 @@ impl Entry {
     }
 
     /// Neither memory nor the log has it.
-    const fn is_hole(&self) -> bool {
+    pub(super) const fn is_hole(&self) -> bool {
         self.message.is_none() && self.position.is_none()
+    }
+
+    /// Only memory has it.
+    const fn is_unlogged(&self) -> bool {
+        self.message.is_some() && self.position.is_none()
     }
 }

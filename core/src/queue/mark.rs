@@ -40,7 +40,7 @@ impl State {
     pub(crate) fn mark(&mut self, marking: Marking, effects: &mut Effects) {
         if let Some(entry) = self.unsettled.entry(marking.slot, marking.generation) {
             self.marks.insert(entry.arrival, marking.mark);
-            if let Some(position) = entry.position {
+            if let Some(position) = entry.position.filter(|position| !position.is_spilled()) {
                 let Mark { label, qos, released } = marking.mark;
                 let what = InSession::Sent { position, label, qos, released };
                 effects.note(Note { session: self.id, what });

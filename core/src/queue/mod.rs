@@ -1,6 +1,6 @@
 //! A queue: one mutex, one state machine inside it, locked once per batch.
 //!
-//! Reading order: `lane` and `ready` (what waits), `expiry` (until when), `taker` (who takes),
+//! Reading order: `lane`, `backlog`, `run` and `ready` (what waits), `paging` (what of it is in memory), `expiry` (until when), `taker` (who takes),
 //! `unsettled` (what was taken and not answered), `mark` (what an MQTT client knows of it), `effective` (what arguments and policies come
 //! to), `state` (the transitions), `dispatch` (who gets what), `care` (what time and limits do),
 //! `private` (when one subscription's own queue holds too much), `room` (what a full queue refuses), `death` (what becomes
@@ -8,6 +8,7 @@
 //! lock). Whoever makes work possible dispatches it. Lock order: routing, queue, outbox;
 //! never two queues at once.
 
+mod backlog;
 mod care;
 mod death;
 mod dispatch;
@@ -17,9 +18,12 @@ mod expiry;
 mod garbage;
 mod lane;
 mod mark;
+mod pager;
+mod paging;
 mod private;
 mod ready;
 mod room;
+mod run;
 mod state;
 mod taker;
 mod unsettled;
@@ -28,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::catalogue::StoredQueue;
+use crate::memory::Memory;
 use crate::{ConnectionId, QueueId, Table};
 
 pub(crate) use death::{Death, Reason};
@@ -35,6 +40,8 @@ pub(crate) use effective::{EffectiveArgs, Overflow, QueueType};
 pub(crate) use effects::Effects;
 pub(crate) use garbage::Garbage;
 pub(crate) use mark::{Mark, Marking};
+pub(crate) use paging::PAGED_BYTES;
+pub(crate) use ready::Reach;
 pub(crate) use room::Room;
 pub(crate) use state::{AsRecovered, Settlement, State};
 pub(crate) use taker::{Consumer, Taker};
@@ -69,8 +76,8 @@ pub(crate) struct Declaration {
     pub(crate) auto_delete: bool,
     pub(crate) is_session: bool,
     pub(crate) arguments: Table,
-    /// Messages kept in memory at the head; without a log that can be read, all are.
-    pub(crate) window_max: Option<usize>,
+    /// What messages of all queues take.
+    pub(crate) memory: Arc<Memory>,
     /// Bytes of whole messages, ready and unsettled, past which it ends; `None` for no such bound.
     pub(crate) held_bytes_max: Option<u64>,
 }
@@ -78,8 +85,8 @@ pub(crate) struct Declaration {
 impl Queue {
     pub(crate) fn new(declaration: Declaration) -> Arc<Self> {
         let args = Arc::new(EffectiveArgs::of(&declaration.arguments));
-        let (window_max, held_bytes_max) = (declaration.window_max, declaration.held_bytes_max);
-        let state = State::new(declaration.id, window_max, held_bytes_max, args);
+        let (memory, held_bytes_max) = (declaration.memory, declaration.held_bytes_max);
+        let state = State::new(declaration.id, memory, held_bytes_max, args);
         Arc::new(Self {
             id: declaration.id,
             name: declaration.name,

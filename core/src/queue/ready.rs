@@ -5,10 +5,12 @@
 
 use super::expiry::Expiry;
 use super::lane::{Arrival, Entry, Lane};
+use super::pager::Pager;
 use crate::log::Position;
 use crate::{Instant, Message};
 
 pub(super) use super::lane::Front;
+pub(crate) use super::lane::Reach;
 
 /// The ready messages of one queue.
 #[derive(Debug, Default)]
@@ -29,6 +31,11 @@ impl Ready {
     /// Bytes of their bodies. What only the log has counts with what is known of it.
     pub(super) fn bytes(&self) -> u64 {
         self.base.bytes() + self.higher.iter().map(Lane::bytes).sum::<u64>()
+    }
+
+    /// About how many bytes they take in memory.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.base.resident_bytes() + self.higher.iter().map(Lane::resident_bytes).sum::<u64>()
     }
 
     /// Whether nothing is held, garbage whose counts no longer hold included.
@@ -155,23 +162,38 @@ impl Ready {
         self.expiry.as_ref().and_then(|expiry| expiry.next())
     }
 
-    /// Fills the window from the backlog up to `window_max`, and names what must be read for the
-    /// window and for the returned messages at the head.
-    pub(super) fn refill(&mut self, window_max: usize) -> Vec<Position> {
+    /// Fills the window from the backlog up to `reach`, and names what must be read for the window
+    /// and for the returned messages at the head.
+    pub(super) fn refill(&mut self, mut reach: Reach) -> Vec<Position> {
         if self.higher.is_empty() {
-            return self.base.refill(window_max);
+            return self.base.refill(reach);
         }
-        let mut room = window_max;
         let mut wanted = Vec::new();
         let lanes = self.higher.iter_mut().rev().chain(std::iter::once(&mut self.base));
         for lane in lanes.filter(|lane| !lane.is_empty()) {
-            if room == 0 {
+            if reach.messages == 0 {
                 break;
             }
-            wanted.append(&mut lane.refill(room));
-            room = room.saturating_sub(lane.window_len());
+            wanted.append(&mut lane.refill(reach));
+            reach.messages = reach.messages.saturating_sub(lane.window_len());
         }
         wanted
+    }
+
+    /// Stores messages that no log has, those that would be delivered last first; of the lane that
+    /// is served next `kept` stay.
+    pub(super) fn page_out(&mut self, kept: usize, pager: &mut Pager<'_>) {
+        let top = self.higher.iter().rposition(|lane| !lane.is_empty()).map_or(0, |at| at + 1);
+        let lanes = std::iter::once(&mut self.base).chain(&mut self.higher);
+        for (at, lane) in lanes.enumerate() {
+            lane.page_out(if at == top { kept } else { 0 }, pager);
+        }
+    }
+
+    /// Gives up memory that what is ready does not need any more.
+    pub(super) fn shrink(&mut self) {
+        self.base.shrink();
+        self.higher.iter_mut().for_each(Lane::shrink);
     }
 
     /// A read is done. False when nobody here waits for it any more.

@@ -9,11 +9,13 @@ use super::death::Reason;
 use super::garbage::Garbage;
 use super::lane::{Arrival, Entry};
 use super::mark::Mark;
-use super::ready::{Front, Ready};
+use super::paging::Charge;
+use super::ready::{Front, Reach, Ready};
 use super::taker::{Consumer, Taker};
 use super::unsettled::{Slab, Unsettled};
 use super::{EffectiveArgs, Effects};
 use crate::log::Position;
+use crate::memory::Memory;
 use crate::session::SessionShared;
 use crate::{DeliveryId, Instant, Message, Outcome, Protocol, QueueId};
 
@@ -27,6 +29,8 @@ pub(crate) struct State {
     /// Of a session's queue: what goes out at QoS 0, which must not wait for the acknowledgements
     /// that `ready` waits for (MQTT 5, section 4.9).
     pub(super) express: VecDeque<Entry>,
+    /// Bytes of their bodies.
+    pub(super) express_bytes: u64,
     pub(super) unsettled: Slab,
     /// What the client of a session's queue knows of what was delivered to it.
     pub(super) marks: BTreeMap<Arrival, Mark>,
@@ -62,8 +66,8 @@ pub(crate) struct State {
     pub(super) answers_due_at: Instant,
     /// When the broker looks after it next; [`Instant::NEVER`] for not at all.
     pub(crate) wakes_at: Instant,
-    /// See [`super::Declaration::window_max`].
-    pub(super) window_max: Option<usize>,
+    /// What its messages take of memory.
+    pub(super) charge: Charge,
     /// See [`super::Declaration::held_bytes_max`]; `u64::MAX` for none.
     pub(super) held_bytes_max: u64,
     /// Bytes of what is unsettled, where [`State::held_bytes_max`] asks for them.
@@ -76,6 +80,9 @@ pub(crate) struct State {
 
 /// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
 const EXPRESS_MAX: usize = 16 * 1024;
+
+/// Bytes of their bodies; one message goes beyond.
+const EXPRESS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A message that the log has from an earlier run, as far as that is known without reading it.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +125,7 @@ pub(crate) struct Taken {
 impl State {
     pub(super) fn new(
         id: QueueId,
-        window_max: Option<usize>,
+        memory: Arc<Memory>,
         held_bytes_max: Option<u64>,
         args: Arc<EffectiveArgs>,
     ) -> Self {
@@ -127,6 +134,7 @@ impl State {
             args,
             ready: Ready::default(),
             express: VecDeque::new(),
+            express_bytes: 0,
             unsettled: Slab::default(),
             marks: BTreeMap::new(),
             takers: Vec::new(),
@@ -145,7 +153,7 @@ impl State {
             reserved: 0,
             reserved_bytes: 0,
             wakes_at: Instant::NEVER,
-            window_max,
+            charge: Charge::new(memory),
             held_bytes_max: held_bytes_max.unwrap_or(u64::MAX),
             unsettled_bytes: 0,
             deleted: false,
@@ -192,12 +200,12 @@ impl State {
             return true;
         }
         let mut page = false;
-        if let Some(window_max) = self.window_max.filter(|_| position.is_some()) {
-            if self.ready.window_len() >= window_max {
+        if let Some(reach) = self.charge.reach().filter(|_| position.is_some()) {
+            if self.ready.window_len() >= reach.messages {
                 // Nothing that a consumer could have at once goes through the log.
                 self.dispatch(queue, effects);
             }
-            page = self.order.is_empty() || self.ready.window_len() >= window_max;
+            page = self.order.is_empty() || self.ready.window_len() >= reach.messages;
         }
         let arrival = self.next_arrival;
         self.next_arrival += 1;
@@ -254,14 +262,16 @@ impl State {
         if self.deleted {
             return false;
         }
-        if self.order.is_empty() || self.express.len() >= EXPRESS_MAX {
+        let is_full = self.express.len() >= EXPRESS_MAX || self.express_bytes >= EXPRESS_BYTES_MAX;
+        if self.order.is_empty() || is_full {
             effects.counters.of(Protocol::Mqtt).dropped += 1;
             return true;
         }
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        let message = Some(message.clone());
-        self.express.push_back(Entry { message, retained, ..Entry::hole(arrival) });
+        let (message, bytes) = (Some(message.clone()), message.body_bytes());
+        self.express_bytes += u64::from(bytes);
+        self.express.push_back(Entry { message, bytes, retained, ..Entry::hole(arrival) });
         true
     }
 
@@ -411,7 +421,8 @@ impl State {
         self.needs_care |= self.args.expires_ms.is_some();
         if self.order.is_empty() {
             self.express.clear();
-            if self.window_max.is_some() {
+            self.express_bytes = 0;
+            if self.charge.reach().is_some() {
                 self.ready.evict();
             }
         }
@@ -454,7 +465,7 @@ impl State {
         self.use_at(effects.now);
         self.refresh(queue, effects);
         if self.ready.front() == Front::Paged {
-            effects.read(self.id, self.ready.refill(1));
+            effects.read(self.id, self.ready.refill(Reach { messages: 1, bytes: u64::MAX }));
         }
         if self.ready.front() == Front::Paged {
             self.getters.push(waker.clone());
@@ -526,7 +537,7 @@ impl State {
         if let Some(taker) = self.takers[place as usize].as_mut() {
             taker.unsettled += 1;
         }
-        let is_readable = self.window_max.is_some() && entry.position.is_some();
+        let is_readable = self.charge.reach().is_some() && entry.position.is_some();
         let kept = Unsettled {
             arrival: entry.arrival,
             position: entry.position,
@@ -562,6 +573,7 @@ impl State {
     pub(crate) fn purge(&mut self, effects: &mut Effects) -> (u64, Garbage) {
         let count = self.ready_count();
         self.express.clear();
+        self.express_bytes = 0;
         // Nobody purges the queue of a session that goes on.
         self.marks.clear();
         for (first, count) in self.ready.positions() {
@@ -585,6 +597,7 @@ impl State {
         }
         garbage.unsettled = unsettled;
         self.deleted = true;
+        self.charge.clear();
         self.order.clear();
         let takers: Vec<Taker> = self.takers.drain(..).flatten().collect();
         for taker in &takers {

@@ -2,6 +2,7 @@
 //! and a consumer that never answers pins nothing but its own entries.
 
 use super::lane::Arrival;
+use super::pager::{PAGED_AT_ONCE, Pager};
 use crate::log::Position;
 use crate::{Instant, Message};
 
@@ -36,6 +37,8 @@ pub(super) struct Slab {
     slots: Vec<Slot>,
     free: Vec<u32>,
     count: usize,
+    /// How many have their message in memory because no log has it.
+    residents: usize,
 }
 
 impl Slab {
@@ -50,6 +53,7 @@ impl Slab {
     /// Keeps `entry`; returns its place and which use of that place it is.
     pub(super) fn insert(&mut self, entry: Unsettled, now: Instant) -> (u32, u32) {
         self.count += 1;
+        self.residents += usize::from(entry.message.is_some());
         let since = u32::try_from(now.as_millis() / Self::TICK_MS).unwrap_or(u32::MAX);
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
@@ -78,6 +82,7 @@ impl Slab {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(index);
         self.count -= 1;
+        self.residents -= usize::from(entry.message.is_some());
         if self.count == 0 {
             self.shrink();
         }
@@ -96,9 +101,36 @@ impl Slab {
         found.into_iter().filter_map(remove).collect()
     }
 
+    /// Stores messages that no log has, as long as `pager` goes on: what is delivered again is read
+    /// again.
+    pub(super) fn page_out(&mut self, pager: &mut Pager<'_>) {
+        let is_resident =
+            |slot: &&mut Slot| slot.entry.as_ref().is_some_and(|entry| entry.message.is_some());
+        while self.residents > 0 && pager.goes_on() {
+            let slots = self.slots.iter_mut().filter(is_resident).take(PAGED_AT_ONCE);
+            let entries = slots.filter_map(|slot| slot.entry.as_mut());
+            let entries: Vec<&mut Unsettled> = entries.collect();
+            self.residents -= entries.len();
+            let messages: Vec<&Message> =
+                entries.iter().filter_map(|entry| entry.message.as_ref()).collect();
+            let mut next = pager.store(&messages);
+            for entry in entries {
+                entry.position = Some(next);
+                entry.message = None;
+                next = next.plus(1);
+            }
+        }
+    }
+
+    /// How many have their message in memory because no log has it.
+    pub(super) const fn residents(&self) -> usize {
+        self.residents
+    }
+
     /// Takes out everything.
     pub(super) fn remove_all(&mut self) -> Vec<Unsettled> {
         self.count = 0;
+        self.residents = 0;
         self.free.clear();
         std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.entry).collect()
     }

@@ -9,6 +9,7 @@ mod dead_letter;
 mod expiry;
 mod lifetime;
 mod limits;
+mod paging;
 mod peer;
 mod private;
 mod queue;

@@ -35,6 +35,7 @@ pub(crate) enum Step {
     Pass { millis: u64 },
     Sync,
     AnswerReads,
+    PageOut,
     CloseSession { client: usize },
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => (0..40u64).prop_map(|millis| Pass { millis }),
         2 => Just(Sync),
         4 => Just(AnswerReads),
+        2 => Just(PageOut),
         1 => client.prop_map(|client| CloseSession { client }),
     ]
 }
@@ -96,6 +98,7 @@ struct Known {
 pub(crate) struct Ending {
     broker: Arc<Broker>,
     log: Arc<StepLog>,
+    spill: Arc<StepLog>,
     worker: Worker,
     now: u64,
     clients: Vec<Client>,
@@ -114,11 +117,14 @@ impl Ending {
         let limits =
             Limits { window_messages_max: 3, outbox_bytes_max: 3 * 200, ..Limits::default() };
         let broker = Broker::new(log.clone(), limits, 7);
+        let spill = Arc::new(StepLog::default());
+        broker.spill_to(spill.clone());
         let clients = (0..CLIENTS).map(|_| open(&broker)).collect();
         let (outstanding, consumers) = (Vec::new(), Vec::new());
         let ending = Self {
             broker,
             log,
+            spill,
             worker: Worker::default(),
             now: 0,
             clients,
@@ -174,6 +180,7 @@ impl Ending {
                 return answer;
             }
             self.log.answer_reads();
+            self.spill.answer_reads();
         }
         panic!("a message that is read is got");
     }
@@ -212,7 +219,11 @@ impl Ending {
                 while self.broker.tick(self.time(), 3) {}
             }
             Step::Sync => self.log.sync(),
-            Step::AnswerReads => self.log.answer_reads(),
+            Step::AnswerReads => {
+                self.log.answer_reads();
+                self.spill.answer_reads();
+            }
+            Step::PageOut => self.broker.page_everything_out(),
             Step::CloseSession { client } => {
                 self.consumers.retain(|consumer| consumer.client != client);
                 self.outstanding.retain(|known| known.client != client);
@@ -402,6 +413,7 @@ impl Ending {
         let lost: Vec<_> = self.known.keys().collect();
         assert!(lost.is_empty(), "nothing is lost: {lost:?}");
         assert_eq!(self.log.live(), 0, "the log keeps nothing that has ended");
+        assert_eq!(self.spill.live(), 0, "nor does the second one");
     }
 }
 

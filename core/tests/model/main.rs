@@ -1,8 +1,9 @@
 //! Random operations against the naive model: nothing is lost, nothing comes twice without
 //! `redelivered`, order holds, what is put back stands where it stood, a confirm waits for the
 //! log. The broker runs on the stepped log with a window of 4 messages and outboxes of 3, so that
-//! paging, reading and stalling happen all the time. `ending` does the same to a queue with TTL,
-//! bounds, priorities and a dead-letter exchange; `routes` compares where messages go.
+//! paging, reading and stalling happen all the time; now and then memory is short, and what no log
+//! has goes to a second one. `ending` does the same to a queue with TTL, bounds, priorities and a
+//! dead-letter exchange; `routes` compares where messages go.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -29,6 +30,7 @@ pub(crate) enum Operation {
     Limit { client: usize, unsettled_max: u32 },
     Sync,
     AnswerReads,
+    PageOut,
     Purge { queue: usize },
     CloseSession { client: usize },
     DeleteQueue { queue: usize },
@@ -62,6 +64,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(client, unsettled_max)| Limit { client, unsettled_max }),
         3 => Just(Sync),
         5 => Just(AnswerReads),
+        2 => Just(PageOut),
         1 => queue.clone().prop_map(|queue| Purge { queue }),
         1 => client.prop_map(|client| CloseSession { client }),
         1 => queue.prop_map(|queue| DeleteQueue { queue }),

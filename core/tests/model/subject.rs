@@ -73,6 +73,7 @@ struct Outstanding {
 pub(crate) struct Subject {
     broker: Arc<Broker>,
     log: Arc<StepLog>,
+    spill: Arc<StepLog>,
     worker: Worker,
     clients: Vec<Client>,
     queues: Vec<NaiveQueue>,
@@ -101,10 +102,13 @@ impl Subject {
             ..Limits::default()
         };
         let broker = Broker::new(log.clone(), limits, 7);
+        let spill = Arc::new(StepLog::default());
+        broker.spill_to(spill.clone());
         let clients = (0..CLIENTS).map(|_| open(&broker)).collect();
         let mut subject = Self {
             broker,
             log,
+            spill,
             worker: Worker::default(),
             clients,
             queues: Vec::new(),
@@ -151,6 +155,7 @@ impl Subject {
                 return answer;
             }
             self.log.answer_reads();
+            self.spill.answer_reads();
         }
         panic!("a message that is read is got");
     }
@@ -187,7 +192,11 @@ impl Subject {
                 batch.end();
             }
             Operation::Sync => self.sync(),
-            Operation::AnswerReads => self.log.answer_reads(),
+            Operation::AnswerReads => {
+                self.log.answer_reads();
+                self.spill.answer_reads();
+            }
+            Operation::PageOut => self.broker.page_everything_out(),
             Operation::Purge { queue } => self.purge(queue),
             Operation::CloseSession { client } => self.close_session(client),
             Operation::DeleteQueue { queue } => self.delete_queue(queue),
@@ -512,6 +521,8 @@ impl Subject {
         for client in &self.clients {
             assert!(client.unconfirmed.is_empty(), "every publish is confirmed in the end");
         }
+        (0..QUEUES).for_each(|queue| self.purge(queue));
+        assert_eq!(self.spill.live(), 0, "the second log keeps nothing that has ended");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
+use super::memory::{self, MemoryLimit};
 
 /// `[limits]` as written. The reasons for the values stand in the reference configuration.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -35,6 +36,8 @@ pub struct RawLimits {
     pub private_queue_bytes_max: u32,
     /// From a delivery to its acknowledgement, in milliseconds; 0 for no limit.
     pub consumer_timeout_ms: u32,
+    /// Memory of the process: `"60%"` or `"4GiB"`.
+    pub memory: String,
     /// Threads that serve connections.
     pub threads_max: u32,
 }
@@ -54,6 +57,7 @@ impl Default for RawLimits {
             window_messages_max: 4096,
             private_queue_bytes_max: 64 * 1024 * 1024,
             consumer_timeout_ms: 1_800_000,
+            memory: "60%".to_owned(),
             threads_max: 4,
         }
     }
@@ -74,6 +78,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// May be nothing.
     pub shutdown_timeout: Duration,
+    /// What the process may take.
+    pub memory: MemoryLimit,
     /// At least one.
     pub threads_max: usize,
     /// What the core bounds.
@@ -94,6 +100,9 @@ impl TryFrom<RawLimits> for Limits {
         let from = |min: u32| min..=u32::MAX;
         let connections_max = NonZeroU32::new(raw.connections_max)
             .ok_or_else(|| Invalid::new("limits.connections_max", 0, "must be at least 1"))?;
+        let memory = MemoryLimit::parse(&raw.memory).ok_or_else(|| {
+            Invalid::new("limits.memory", format_args!("{:?}", raw.memory), memory::RULE)
+        })?;
         let frame_rule = "must be at least 4096 (AMQP 0-9-1, frame-min-size)";
         let channels_max =
             within("channels_max", raw.channels_max, 1..=65_535, "must be 1 to 65535")?;
@@ -151,6 +160,7 @@ impl TryFrom<RawLimits> for Limits {
             )?),
             handshake_timeout: Duration::from_millis(handshake_ms.into()),
             shutdown_timeout: Duration::from_millis(raw.shutdown_timeout_ms.into()),
+            memory,
             threads_max: bytes(within("threads_max", raw.threads_max, from(1), ABOVE_0)?),
             core,
         })

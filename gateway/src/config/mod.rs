@@ -8,7 +8,7 @@
 //! Between them stands one check, whose complaint is a single line that names the key, the value
 //! and the rule. A key that nobody knows is an error, because a misspelt limit is no limit.
 //!
-//! One file a section: `storage`, `listeners`, `limits`, `http`, `amqp`, `mqtt`, `stomp`, `mapping`, `log`, `users` (with
+//! One file a section: `storage`, `listeners`, `limits` (with `memory`), `http`, `amqp`, `mqtt`, `stomp`, `mapping`, `log`, `users` (with
 //! `vhosts` and the default user), `policies`. `environment` sets any key from a variable; `print` writes the commented
 //! reference configuration with the values in force.
 
@@ -19,6 +19,7 @@ mod limits;
 mod listeners;
 mod log;
 mod mapping;
+mod memory;
 mod mqtt;
 mod policies;
 mod print;
@@ -40,6 +41,7 @@ pub use limits::{HEADERS_BYTES_MAX, Limits, RawLimits};
 pub use listeners::{Bind, Door, Listeners, RawListeners};
 pub use log::{Format, Log, RawLog};
 pub use mapping::{Dialect, Mapping, RawMapping};
+pub use memory::MemoryLimit;
 pub use mqtt::Mqtt;
 pub use policies::{PlacedPolicy, RawPolicy, RawValue};
 pub use stomp::Stomp;

@@ -40,6 +40,9 @@ impl From<Asked> for Progress {
 impl<T: Transport> Drive<T> {
     /// Continues the request under way, or reads once and hands over what is complete.
     pub(super) fn take_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Progress {
+        if self.is_paused(cx) {
+            return Progress::Blocked;
+        }
         if let Some(mut pending) = self.pending.take() {
             match pending.as_mut().poll(cx) {
                 Poll::Ready(answer) => self.answer(answer, cx, scratch),
@@ -58,7 +61,10 @@ impl<T: Transport> Drive<T> {
             scratch.read.append(&mut buffer);
             buffer = std::mem::take(&mut scratch.read);
         }
-        let progress = self.read(cx, &mut buffer, scratch);
+        let mut progress = self.read(cx, &mut buffer, scratch);
+        if self.is_paused(cx) {
+            progress = Progress::Blocked;
+        }
         if is_borrowed {
             // Exactly as long as what is left: most often half a small frame, or nothing.
             self.input = buffer.as_slice().to_vec();
@@ -68,6 +74,12 @@ impl<T: Transport> Drive<T> {
             self.input = buffer;
         }
         progress
+    }
+
+    /// Whether it is not read from for a moment, because it publishes faster than the log writes.
+    fn is_paused(&mut self, cx: &Context<'_>) -> bool {
+        self.is_paused = self.is_paused && self.shared.broker.pause(cx.waker());
+        self.is_paused
     }
 
     /// Reads once, unless the adapter has yet to take what it was given, and lets it take.
@@ -126,6 +138,7 @@ impl<T: Transport> Drive<T> {
             let mut batch = self.shared.broker.batch(&mut scratch.worker, now);
             taken += adapter.handle_bytes(&input[taken..], &mut batch);
             let is_spent = batch.is_spent();
+            self.is_paused |= batch.must_pause();
             batch.end();
             debug_assert!(taken <= input.len(), "an adapter takes what it is given");
             match self.ask(cx, scratch) {

@@ -15,6 +15,8 @@
 //! - **D-3** bytes that the adapter leaves are at most its `input_bytes_max`; past it the
 //!   connection ends.
 //! - **D-4** the outbox is told of bytes only once they are written.
+//! - **D-6** a publisher that fills the log faster than it writes is not read from until it has
+//!   caught up; everything else goes on.
 //! - **D-5** an idle connection owns no buffer: reads fill the thread's buffer, and an adapter
 //!   writes to a buffer that the thread lends it for the turn ([`Scratch`]).
 //!
@@ -132,6 +134,9 @@ pub(crate) struct Drive<T> {
     is_input_complete: bool,
     /// What the socket did not take.
     output: Output,
+    /// It published what a log gets that does not keep up: it is not read from, nor is its silence
+    /// held against it.
+    is_paused: bool,
     /// The transport has not yet taken everything it was given.
     is_flushing: bool,
     /// Bytes fetched from the outbox and not yet written.
@@ -170,6 +175,7 @@ impl<T: Transport> Drive<T> {
             input: Vec::new(),
             is_input_complete: false,
             output: Output::default(),
+            is_paused: false,
             is_flushing: false,
             unreleased: 0,
             has_spoken: false,
@@ -266,6 +272,9 @@ impl<T: Transport> Drive<T> {
 
     fn pass_time(&mut self, scratch: &mut Scratch) {
         let now = self.shared.clock.now();
+        if self.is_paused {
+            return;
+        }
         let Some(adapter) = &mut self.adapter else { return };
         if adapter.poll_timeout().is_some_and(|deadline| deadline <= now) {
             let mut batch = self.shared.broker.batch(&mut scratch.worker, now);

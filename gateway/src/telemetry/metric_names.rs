@@ -59,6 +59,11 @@ catalog! {
     counter LOGINS_SUCCEEDED      = "rabbitmq_auth_attempts_succeeded_total", Count, "Successful authentication attempts.";
     counter LOGINS_FAILED         = "rabbitmq_auth_attempts_failed_total", Count, "Failed authentication attempts.";
     gauge   RESIDENT_BYTES        = "rabbitmq_process_resident_memory_bytes", Bytes, "Memory used in bytes.";
+    gauge   MEMORY_LIMIT          = "rabbitmq_resident_memory_limit_bytes", Bytes, "Memory high watermark in bytes.";
+    gauge   ALARM_MEMORY          = "rabbitmq_alarms_memory_used_watermark", Count, "1 while memory is at its limit and publishers are blocked.";
+    gauge   ALARM_DISK            = "rabbitmq_alarms_free_disk_space_watermark", Count, "1 while the disk has no space and publishers are blocked.";
+    gauge   QUEUED_BYTES          = "trivium_queues_memory_bytes", Bytes, "Memory that messages in queues take, estimated.";
+    counter PAGED_OUT             = "trivium_messages_paged_out_total", Count, "Messages moved to disk because memory was short.";
     gauge   OPEN_FDS              = "rabbitmq_process_open_fds", Count, "Open file descriptors.";
     gauge   MAX_FDS               = "rabbitmq_process_max_fds", Count, "Open file descriptors limit.";
     gauge   IDENTITY              = "rabbitmq_identity_info", Count, "Node and cluster identity; always 1.";

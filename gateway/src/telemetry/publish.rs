@@ -18,14 +18,16 @@ pub(crate) struct Telemetry {
     recorder: PrometheusRecorder,
     broker: Arc<Broker>,
     counters: Arc<Counters>,
+    /// Bytes of memory at which publishers are blocked.
+    memory_limit: u64,
 }
 
 impl Telemetry {
-    /// Metrics of this broker and these counters.
-    pub(crate) fn new(broker: Arc<Broker>, counters: Arc<Counters>) -> Self {
+    /// Metrics of this broker and these counters, in a process that may take `memory_limit` bytes.
+    pub(crate) fn new(broker: Arc<Broker>, counters: Arc<Counters>, memory_limit: u64) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         with_local_recorder(&recorder, names::describe);
-        Self { recorder, broker, counters }
+        Self { recorder, broker, counters, memory_limit }
     }
 
     /// Publishes what was counted. Once a second, and before each scrape.
@@ -118,6 +120,12 @@ impl Telemetry {
         counter!(names::CONNECTIONS_SHED)
             .absolute(counters.connections_shed.load(Ordering::Relaxed));
         counter!(names::CONNECTION_PANICS).absolute(counters.panics.load(Ordering::Relaxed));
+        let (alarms, memory) = (self.broker.alarms(), self.broker.memory_use());
+        gauge!(names::ALARM_MEMORY).set(f64::from(u8::from(alarms.memory)));
+        gauge!(names::ALARM_DISK).set(f64::from(u8::from(alarms.disk)));
+        gauge!(names::MEMORY_LIMIT).set(as_float(self.memory_limit));
+        gauge!(names::QUEUED_BYTES).set(as_float(memory.queued_bytes));
+        counter!(names::PAGED_OUT).absolute(memory.paged_out);
         let process = Process::read();
         gauge!(names::RESIDENT_BYTES).set(as_float(process.resident_bytes));
         gauge!(names::OPEN_FDS).set(as_float(process.open_descriptors));
@@ -257,7 +265,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         counters.of(Protocol::Mqtt).received_bytes.store(7, Ordering::Relaxed);
         lose_a_header(&broker);
-        let text = Telemetry::new(broker, counters).render();
+        let text = Telemetry::new(broker, counters, 1).render();
         for (name, kind, help) in names::CATALOG {
             assert!(text.contains(&format!("# TYPE {name} {kind}")), "{name} in {text}");
             assert!(text.contains(&format!("# HELP {name} {help}")), "{name} in {text}");

@@ -16,6 +16,8 @@ pub struct RealDisk {
     path: PathBuf,
     /// Open for `fsync` of the directory itself.
     directory: File,
+    /// Otherwise nothing in it is meant to survive the process.
+    syncs: bool,
 }
 
 impl RealDisk {
@@ -29,7 +31,13 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { path: path.to_owned(), directory: File::open(path)? })
+        Ok(Self { path: path.to_owned(), directory: File::open(path)?, syncs: true })
+    }
+
+    /// As [`RealDisk::open`], for what is not meant to survive the process: a sync does nothing.
+    pub fn open_unsynced(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned(), directory: File::open(path)?, syncs: false })
     }
 
     /// Bytes of its file system that this process may still take.
@@ -58,17 +66,17 @@ impl Disk for RealDisk {
         let path = self.path_of(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         if bytes > 0
-            && let Err(error) = allocate(&file, bytes)
+            && let Err(error) = allocate(&file, bytes, self.syncs)
         {
             std::fs::remove_file(&path)?;
             return Err(error);
         }
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, syncs: self.syncs }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path_of(name))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, syncs: self.syncs }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -80,12 +88,12 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        if self.syncs { self.directory.sync_all() } else { Ok(()) }
     }
 }
 
 /// Takes the space now, so that a write within it cannot meet a full disk.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+fn allocate(file: &File, bytes: u64, syncs: bool) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         // A file system without allocation: its space is taken by writing.
         Err(rustix::io::Errno::OPNOTSUPP) => {
@@ -96,31 +104,31 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
                 file.write_all_at(&ZEROS[..part], offset)?;
                 offset += part as u64;
             }
-            file.sync_all()
         }
-        done => {
-            done?;
-            file.sync_all()
-        }
+        done => done?,
     }
+    if syncs { file.sync_all() } else { Ok(()) }
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    syncs: bool,
+}
 
 impl DiskFile for RealFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
-            match self.0.read_at(&mut into[filled..], offset + filled as u64) {
+            match self.file.read_at(&mut into[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -131,13 +139,13 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     /// Left out of a build that exists to fail the proof of it (`tests/process/proof`), and of no
     /// other.
     fn sync(&self) -> io::Result<()> {
-        if cfg!(trivium_without_sync) { Ok(()) } else { self.0.sync_data() }
+        if cfg!(trivium_without_sync) || !self.syncs { Ok(()) } else { self.file.sync_data() }
     }
 }
 

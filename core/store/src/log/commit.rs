@@ -18,6 +18,7 @@ use super::segment::{
     Generation, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, begin, fresh_name, spare_name,
 };
 use super::shared::Shared;
+use super::survivors::Mover;
 use super::table::{Segment, Segments};
 use super::{Failure, Options, SyncMode};
 use crate::disk::{Disk, DiskFile};
@@ -63,6 +64,8 @@ pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) live: Live,
     pub(crate) reclaim: Reclaim,
+    /// Moves survivors beside the committer; without it, it does so itself.
+    pub(crate) mover: Option<Arc<Mover>>,
     active: Option<Active>,
     /// Preallocated files; one is the reserve of a full disk.
     pub(crate) spares: Vec<String>,
@@ -94,6 +97,7 @@ impl Committer {
             written: live.last,
             live,
             reclaim,
+            mover: None,
             active: None,
             spares: Vec::new(),
             next_number,
@@ -166,8 +170,14 @@ impl Committer {
 
     fn take(&mut self) -> Taken {
         let spare = std::mem::take(&mut self.buffer);
-        let taken = self.shared.open().take(spare);
-        self.shared.drained.notify_all();
+        let (taken, has_caught_up) = {
+            let mut open = self.shared.open();
+            let taken = open.take(spare);
+            (taken, self.shared.note_length(&open))
+        };
+        if has_caught_up {
+            self.shared.tell_caught_up();
+        }
         taken
     }
 
@@ -348,8 +358,10 @@ impl Committer {
             self.spares.push(name);
         }
         let is_full = self.spares.is_empty();
-        if self.shared.is_full.swap(is_full, Ordering::AcqRel) != is_full {
-            self.shared.open().is_full = is_full;
+        if self.shared.is_full.swap(is_full, Ordering::AcqRel) != is_full
+            && let Some(events) = self.shared.listener()
+        {
+            events.full(is_full);
         }
         Ok(())
     }

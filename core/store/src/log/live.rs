@@ -287,12 +287,22 @@ impl Live {
         Some(())
     }
 
-    /// Whether a queue of `queues` holds `position`.
-    pub(crate) fn is_live(&self, queues: &[QueueId], position: u64) -> bool {
-        let holds = |queue| {
-            self.queues.get(queue).is_some_and(|holdings| holdings.positions.contains(position))
-        };
-        queues.iter().any(holds)
+    /// The positions within `ranges`, both ends included, that a queue holds.
+    pub(crate) fn among(&self, ranges: &[(u64, u64)]) -> RoaringTreemap {
+        let mut within = RoaringTreemap::new();
+        for (first, last) in ranges {
+            within.insert_range(*first..=*last);
+        }
+        let (low, high) = (within.min().unwrap_or(u64::MAX), within.max().unwrap_or(0));
+        let mut live = RoaringTreemap::new();
+        for positions in self.queues.values().map(|holdings| &holdings.positions) {
+            let is_near = positions.min().is_some_and(|first| first <= high)
+                && positions.max().is_some_and(|last| last >= low);
+            if is_near {
+                live |= positions & &within;
+            }
+        }
+        live
     }
 
     /// The queues that hold something.

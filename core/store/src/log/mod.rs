@@ -3,7 +3,7 @@
 //! Reading order: `record` and `body` (the bytes; `FORMAT.md` has every one), `segment` (the
 //! files), `table` (where positions are), `live` (what queues hold: the state that records change,
 //! when they are written and when they are read back), `open` (where appends go), `commit` (from
-//! there to the disk), `reclaim` (giving space back), `scan` and `recovery` (starting), `read`.
+//! there to the disk), `reclaim` and `survivors` (giving space back), `scan` and `recovery` (starting), `read`.
 //!
 //! # Invariants
 //!
@@ -27,6 +27,7 @@ mod scan;
 mod segment;
 mod shared;
 mod sizes;
+mod survivors;
 mod table;
 
 use std::io;
@@ -48,6 +49,7 @@ use open::OpenBatch;
 use read::{Reader, Requests};
 use reclaim::Reclaim;
 use shared::Shared;
+use survivors::Mover;
 
 /// When something counts as safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,12 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How long records that nobody waits for stay unsynced at most.
     pub sync_interval: Duration,
-    /// Bytes that may wait to be written before an append waits for the disk. Half a segment or
-    /// less, so that what waits when the disk runs full fits into the reserve.
+    /// Bytes that may wait to be written before publishers are held off. Half a segment or less, so
+    /// that what waits when the disk runs full fits into the reserve.
     pub backlog_bytes_max: usize,
+    /// Nothing is read by the next start: files are wiped by this one, and given back as soon as
+    /// nothing in them is live.
+    pub is_scratch: bool,
     /// Threads that read messages back.
     pub readers: usize,
 }
@@ -81,6 +86,7 @@ impl Default for Options {
             segment_bytes: 64 * 1024 * 1024,
             sync_interval: Duration::from_millis(200),
             backlog_bytes_max: 32 * 1024 * 1024,
+            is_scratch: false,
             readers: 2,
         }
     }
@@ -195,7 +201,7 @@ pub struct DiskLog {
     /// Guards the committer while no thread has it.
     committer: Mutex<Option<Committer>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    backlog_bytes_max: usize,
+    mover: Arc<Mover>,
 }
 
 impl std::fmt::Debug for DiskLog {
@@ -233,6 +239,9 @@ impl DiskLog {
         accept_loss: bool,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<(Arc<Self>, Opened), OpenError> {
+        if options.is_scratch {
+            wipe(&**disk)?;
+        }
         let found = recovery::recover(&**disk, codecs, accept_loss, watch)?;
         let recovered = Recovered {
             queues: found.live.recovered(),
@@ -241,9 +250,12 @@ impl DiskLog {
             is_clean: found.is_clean,
         };
         let opened = Opened { recovered, damaged: found.damaged, lost: found.missing.len() };
-        let shared = Arc::new(Shared::new(found.segments, found.live.last, codecs));
+        let backlog_bytes_max = options.backlog_bytes_max;
+        let shared =
+            Arc::new(Shared::new(found.segments, found.live.last, codecs, backlog_bytes_max));
         let numbers = (found.number + 1, found.epoch + 1);
-        let reclaim = Reclaim::new(found.covered);
+        // No checkpoint covers what nobody will read.
+        let reclaim = Reclaim::new(if options.is_scratch { u64::MAX } else { found.covered });
         let mut committer =
             Committer::new(disk.clone(), options, shared.clone(), (found.live, reclaim), numbers);
         for (name, bytes) in found.spares {
@@ -261,7 +273,7 @@ impl DiskLog {
             reader,
             committer: Mutex::new(Some(committer)),
             threads: Mutex::default(),
-            backlog_bytes_max: options.backlog_bytes_max,
+            mover: Arc::default(),
         };
         Ok((Arc::new(log), opened))
     }
@@ -273,7 +285,8 @@ impl DiskLog {
     ///
     /// When the threads were started before, or cannot be.
     pub fn start(&self, on_failure: impl FnOnce(Failure) + Send + 'static) {
-        let committer = self.committer().take().expect("the log is started once");
+        let mut committer = self.committer().take().expect("the log is started once");
+        committer.mover = Some(self.mover.clone());
         let on_failure: Arc<Mutex<Option<OnFailure>>> =
             Arc::new(Mutex::new(Some(Box::new(on_failure))));
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -289,6 +302,11 @@ impl DiskLog {
                 }
             }));
         }
+        let (shared, mover, disk) =
+            (self.shared.clone(), self.mover.clone(), committer.disk.clone());
+        threads.push(spawn("log-move", move || {
+            mover.run(&*disk, || shared.appended.notify_one());
+        }));
         let shared = self.shared.clone();
         threads.push(spawn("log-commit", move || {
             if let Err(failure) = run(committer) {
@@ -324,19 +342,13 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Whether there is no space for more messages: whoever publishes is to be held off. What is
-    /// appended all the same, because it was under way, goes to the reserve.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.shared.is_full.load(Ordering::Acquire)
-    }
-
     /// Says that the log ends in order, makes everything durable and ends the threads. What is
     /// appended afterwards is lost.
     pub fn close(&self) {
         self.shared.open().close();
         self.shared.end();
         self.requests.end();
+        self.mover.end();
         let threads = {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *threads)
@@ -351,17 +363,24 @@ impl DiskLog {
         self.committer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The open batch, once it has room: an append to a log that does not keep up waits for the
-    /// disk, because memory is bounded. Nobody waits for a full disk: settlements are what frees it.
-    fn room(&self) -> MutexGuard<'_, OpenBatch> {
+    /// Appends to the open batch. Nobody is made to wait here; who can be held off asks
+    /// [`Log::is_stalled`], since settlements must go on.
+    fn put<T>(&self, append: impl FnOnce(&mut OpenBatch) -> T) -> T {
         let mut open = self.shared.open();
-        while open.len() > self.backlog_bytes_max && !self.shared.has_ended.load(Ordering::Acquire)
-        {
-            self.shared.appended.notify_one();
-            open = self.shared.drained.wait(open).unwrap_or_else(PoisonError::into_inner);
-        }
-        open
+        let done = append(&mut open);
+        self.shared.note_length(&open);
+        done
     }
+}
+
+/// Removes all files.
+fn wipe(disk: &dyn Disk) -> Result<(), OpenError> {
+    let names =
+        disk.list().map_err(|error| OpenError::io("list", "the log's directory", &error))?;
+    for name in names {
+        disk.remove(&name).map_err(|error| OpenError::io("remove", &name, &error))?;
+    }
+    Ok(())
 }
 
 /// How often a full disk is tried again.
@@ -402,7 +421,8 @@ fn run(mut committer: Committer) -> Result<(), Failure> {
             Step::Worked => Duration::ZERO,
             Step::Idle => interval,
         };
-        if step == Step::WaitsForSpace || (!open.wants_sync() && pause > Duration::ZERO) {
+        let is_paused = step == Step::WaitsForSpace && !shared.has_ended.load(Ordering::Acquire);
+        if is_paused || (!open.wants_sync() && pause > Duration::ZERO) {
             let waited = shared.appended.wait_timeout(open, pause);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
@@ -426,24 +446,24 @@ impl Log for DiskLog {
 
     fn append(&self, publishes: &[Publish<'_>]) -> Position {
         let now = unix_ms();
-        self.room().append(publishes, now)
+        self.put(|open| open.append(publishes, now))
     }
 
     fn append_atomic(&self, publishes: &[Publish<'_>], settled: &[Settled]) -> Position {
         let now = unix_ms();
-        self.room().append_atomic(publishes, settled, now)
+        self.put(|open| open.append_atomic(publishes, settled, now))
     }
 
     fn note(&self, notes: &[Note], urgent: bool) -> Position {
-        self.room().note(notes, urgent)
+        self.put(|open| open.note(notes, urgent))
     }
 
     fn release(&self, settled: &[Settled]) {
-        self.room().release(settled);
+        self.put(|open| open.release(settled));
     }
 
     fn requeue(&self, attempted: &[Attempted]) {
-        self.room().requeue(attempted);
+        self.put(|open| open.requeue(attempted));
     }
 
     fn durable(&self) -> u64 {
@@ -452,6 +472,14 @@ impl Log for DiskLog {
 
     fn backlog_bytes(&self) -> usize {
         self.shared.open().len()
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.shared.is_stalled.load(Ordering::Acquire)
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.is_full.load(Ordering::Acquire)
     }
 
     fn read(&self, queue: QueueId, positions: Vec<Position>) {

@@ -30,7 +30,6 @@ pub(crate) struct OpenBatch {
     next_set: u64,
     /// Somebody waits until it is safe.
     wants_sync: bool,
-    pub(crate) is_full: bool,
     codecs: Codecs,
 }
 
@@ -47,7 +46,7 @@ impl OpenBatch {
         let sets = TargetSets::default();
         let mut bytes = Vec::new();
         begin(&mut bytes, last);
-        Self { bytes, last, sets, next_set: 1, wants_sync: false, is_full: false, codecs }
+        Self { bytes, last, sets, next_set: 1, wants_sync: false, codecs }
     }
 
     /// Bytes that wait.

@@ -11,10 +11,15 @@ use super::Failure;
 use super::body::{Publish, parts};
 use super::record::{self, HEADER_BYTES, Kind, Record};
 use super::shared::Shared;
-use super::table::Segment;
+use super::table::Place;
 
-/// Read at once while walking from a landmark.
+/// Read at once while walking from a landmark: little at first, because often one message is
+/// wanted here and the next one far away.
 const WALK_BYTES: usize = 64 * 1024;
+const FIRST_WALK_BYTES: usize = 8 * 1024;
+
+/// Positions that are passed over rather than to search anew.
+const NEAR: u64 = 64;
 
 /// What waits to be read, and whether no more is to be.
 type Waiting = (VecDeque<(QueueId, Vec<Position>)>, bool);
@@ -80,15 +85,15 @@ impl Reader {
         let mut wanted: BTreeSet<u64> = positions.iter().map(|position| position.get()).collect();
         let mut messages = Vec::with_capacity(wanted.len());
         while let Some(position) = wanted.first().copied() {
-            let segment = self.shared.segments().of(position).cloned();
-            let found = match &segment {
-                Some(segment) => self.read(segment, &mut wanted, &mut messages),
+            let place = self.shared.segments().place(position);
+            let found = match &place {
+                Some(place) => self.read(place, &mut wanted, &mut messages),
                 None => Ok(()),
             };
             if let Err(failure) = found {
                 // It may be given up meanwhile, because what was in it moved or is gone.
                 let now = self.shared.segments().of(position).map(|segment| segment.id);
-                if now == segment.map(|segment| segment.id) {
+                if now == place.map(|place| place.id) {
                     return Err(failure);
                 }
                 if now.is_some() {
@@ -103,20 +108,25 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads from `segment` what is wanted, from the first on, as far as one walk goes.
+    /// Reads what is wanted, from the first on, as far as one walk from `segment` goes: to the next
+    /// one that is far away.
     fn read(
         &self,
-        segment: &Segment,
+        segment: &Place,
         wanted: &mut BTreeSet<u64>,
         messages: &mut Vec<(Position, Message)>,
     ) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::new("read", &segment.name, &error);
-        let Some(mut offset) = wanted.first().and_then(|first| segment.landmark(*first)) else {
-            return Ok(());
-        };
+        let Some(mut offset) = segment.offset else { return Ok(()) };
+        let mut near = u64::MAX;
         let mut bytes = Vec::new();
         let mut at = 0;
-        while let Some(first) = wanted.first().copied().filter(|first| *first <= segment.last) {
+        let mut walk_bytes = FIRST_WALK_BYTES;
+        let is_here = |first: &u64| *first <= segment.last;
+        while let Some(first) = wanted.first().copied().filter(is_here) {
+            if first > near {
+                return Ok(());
+            }
             if bytes.len() < at + HEADER_BYTES
                 || bytes.len() < at + record::taken_bytes(&bytes[at..])
             {
@@ -127,7 +137,8 @@ impl Reader {
                 if left < HEADER_BYTES || needed > left {
                     return Ok(());
                 }
-                bytes.resize(needed.max(WALK_BYTES).min(left), 0);
+                bytes.resize(needed.max(walk_bytes).min(left), 0);
+                walk_bytes = (2 * walk_bytes).min(WALK_BYTES);
                 segment.file.read_at(offset, &mut bytes).map_err(failed)?;
                 at = 0;
                 if bytes.len() < record::taken_bytes(&bytes) {
@@ -148,6 +159,7 @@ impl Reader {
                 }
                 self.extract(&record, wanted, messages).ok_or_else(damaged)?;
                 wanted.remove(&first);
+                near = from + u64::from(count) + NEAR;
             }
             at += size;
         }

@@ -4,21 +4,15 @@
 //! later one: its settlements of messages elsewhere are in that checkpoint. Nothing is given up on
 //! the word of a record that is not synced: everything is synced first.
 
-use std::sync::Arc;
-
 use trivium_core::QueueId;
 
-use super::body::{CheckpointPart, Publish, Targets, parts, put_target_set, target_set};
-use super::commit::{Committer, SEAL_BYTES};
-use super::live::TargetSets;
-use super::record::{self, FLAG_TIME, Kind, Record};
-use super::segment::{
-    Generation, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, old_name, spare_name,
-};
+use super::Failure;
+use super::body::CheckpointPart;
+use super::commit::Committer;
+use super::record::{self, Kind};
+use super::segment::{SegmentId, spare_name};
+use super::survivors::{Move, Moved};
 use super::table::{Segment, Segments};
-use super::{Failure, scan};
-use crate::disk::read_all;
-use crate::fields::put_number;
 
 /// Runs of positions in one part of a checkpoint.
 const PART_RUNS_MAX: usize = 16 * 1024;
@@ -30,8 +24,10 @@ const STEP_RUNS_MAX: usize = 128 * 1024;
 /// Preallocated files that are kept: the reserve, and the next segment.
 const SPARES_MAX: usize = 2;
 
-/// Segments that are merged at once: their survivors fit into one.
+/// Segments that are merged at once, and about how many bytes of survivors: they are in memory on
+/// their way.
 const MERGED_MAX: usize = 8;
+const MERGED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Progress of reclaiming.
 #[derive(Debug, Default)]
@@ -45,6 +41,8 @@ pub(crate) struct Reclaim {
     last_bytes: u64,
     /// Something may have changed.
     must_look: bool,
+    /// Segments whose survivors are being copied.
+    moving: Vec<SegmentId>,
 }
 
 #[derive(Debug)]
@@ -88,6 +86,7 @@ impl Reclaim {
         let (covered, uncovered): (Vec<_>, Vec<_>) =
             sealed.partition(|segment| segment.id.number < self.covered);
         let mut movable: Vec<&Segment> = covered.into_iter().chain(&segments.old).collect();
+        movable.retain(|segment| !self.moving.contains(&segment.id));
         let dead = movable.iter().filter(|segment| segment.live == 0);
         let dead: Vec<_> = dead.map(|segment| segment.id).collect();
         if !dead.is_empty() {
@@ -101,9 +100,15 @@ impl Reclaim {
         let runs =
             movable.chunk_by(|a, b| (a.is_sparse() || small(a)) && (b.is_sparse() || small(b)));
         let mut runs = runs.filter(|run| run.iter().any(|segment| segment.is_sparse()));
-        if let Some(run) = runs.next() {
-            let victims = run.iter().take(MERGED_MAX).map(|segment| segment.id).collect();
-            return Plan::Move(victims);
+        if let Some(run) = runs.next().filter(|_| self.moving.is_empty()) {
+            let mut bytes = 0;
+            let fits = |segment: &&&Segment| {
+                let is_first = bytes == 0;
+                bytes += segment.live_bytes().max(1);
+                is_first || bytes <= MERGED_BYTES_MAX
+            };
+            let victims = run.iter().take(MERGED_MAX).take_while(fits);
+            return Plan::Move(victims.map(|segment| segment.id).collect());
         }
         // What a checkpoint would take at worst: two bytes a message, and something a queue. What the
         // last one took is dead weight itself: less than twice that is not worth the next.
@@ -127,6 +132,12 @@ impl Committer {
     /// Does one thing that gives space back, if there is one. `look` looks even if nothing seems to
     /// have changed.
     pub(crate) fn reclaim(&mut self, look: bool) -> Result<bool, Failure> {
+        if !self.reclaim.moving.is_empty()
+            && let Some(moved) = self.mover.as_ref().and_then(|mover| mover.take_done())
+        {
+            self.reclaim.must_look = true;
+            return self.end_move(moved?);
+        }
         if !look && !std::mem::take(&mut self.reclaim.must_look) {
             return Ok(false);
         }
@@ -145,7 +156,7 @@ impl Committer {
             Plan::Checkpoint => self.begin_checkpoint()?,
             Plan::Drop(dead) => self.drop_segments(&dead)?,
             Plan::Move(victims) => {
-                if !self.move_survivors(&victims)? {
+                if !self.begin_move(victims)? {
                     return Ok(false);
                 }
             }
@@ -250,167 +261,44 @@ impl Committer {
         Ok(())
     }
 
-    /// Copies what is live in `victims` into one segment of survivors, which takes their place.
-    /// False when there is no space for it.
-    fn move_survivors(&mut self, victims: &[SegmentId]) -> Result<bool, Failure> {
-        let sources: Vec<Segment> = {
-            let segments = self.segments();
-            let all = segments.fresh.iter().chain(&segments.old);
-            let mut found: Vec<_> =
-                all.filter(|segment| victims.contains(&segment.id)).cloned().collect();
-            found.sort_by_key(|segment| segment.first);
-            found
-        };
+    /// Has what is live in `victims` copied into one segment of survivors, which will take their
+    /// place. Readers find it where it is until then, and the log goes on.
+    fn begin_move(&mut self, victims: Vec<SegmentId>) -> Result<bool, Failure> {
         let id = SegmentId { number: self.next_number, epoch: self.epoch };
         self.next_number += 1;
-        let mut survivors = Survivors::new(id);
-        for source in &sources {
-            let failed = |error| Failure::new("read", &source.name, &error);
-            let bytes = read_all(&*source.file).map_err(failed)?;
-            let damaged = |offset| Failure::damaged(&source.name, offset);
-            survivors
-                .take(source, &bytes, |queues, at| self.live.is_live(queues, at))
-                .map_err(damaged)?;
+        let sources = self.found(&victims);
+        let ranges: Vec<_> = sources.iter().map(|source| (source.first, source.last)).collect();
+        let work = Move { id, sources, live: self.live.among(&ranges), last: self.live.last };
+        self.reclaim.moving = victims;
+        if let Some(mover) = &self.mover {
+            mover.begin(work);
+            return Ok(true);
         }
-        let Some(first) = survivors.first() else {
-            return self.drop_segments(victims).map(|()| true);
+        let moved = work.run(&*self.disk)?;
+        self.end_move(moved)
+    }
+
+    fn found(&self, ids: &[SegmentId]) -> Vec<Segment> {
+        let segments = self.segments();
+        let all = segments.fresh.iter().chain(&segments.old);
+        let mut found: Vec<_> = all.filter(|segment| ids.contains(&segment.id)).cloned().collect();
+        found.sort_by_key(|segment| segment.first);
+        found
+    }
+
+    /// The survivors are where they are to be. False when there was no space for them.
+    fn end_move(&mut self, moved: Moved) -> Result<bool, Failure> {
+        let victims = std::mem::take(&mut self.reclaim.moving);
+        let segment = match moved {
+            Moved::NoSpace => return Ok(false),
+            Moved::Nothing => None,
+            Moved::To(segment) => Some(*segment),
         };
-        let Some(mut segment) = self.write_survivors(survivors, first)? else { return Ok(false) };
-        {
-            let mut segments = self.shared.segments_mut();
-            segment.live = sources.iter().map(|source| source.live).sum();
-            segment.published = segment.live;
-            segments.add_old(segment);
+        if let Some(mut segment) = segment {
+            // What left since then is not live here either.
+            segment.live = self.found(&victims).iter().map(|source| source.live).sum();
+            self.shared.segments_mut().add_old(segment);
         }
-        self.drop_segments(victims).map(|()| true)
-    }
-
-    /// `None` when there is no space: the victims stay.
-    fn write_survivors(
-        &self,
-        mut survivors: Survivors,
-        first: u64,
-    ) -> Result<Option<Segment>, Failure> {
-        let id = survivors.id;
-        let name = old_name(id.number);
-        let unfinished = format!("{name}.new");
-        record::append(&mut survivors.bytes, Kind::Seal, 0, (self.live.last, 0), |_| {});
-        let seal_at = survivors.bytes.len() - SEAL_BYTES;
-        record::seal(&mut survivors.bytes[seal_at..], id);
-        let header = SegmentHeader { id, generation: Generation::Old, first };
-        survivors.bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode());
-        let file_bytes = survivors.bytes.len() as u64;
-        let failed = |error: std::io::Error| Failure::new("write", &name, &error);
-        let file = match self.disk.create(&unfinished, file_bytes) {
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(None),
-            file => file.map_err(failed)?,
-        };
-        file.write_at(0, &survivors.bytes).map_err(failed)?;
-        file.sync().map_err(failed)?;
-        self.disk.rename(&unfinished, &name).map_err(failed)?;
-        self.disk.sync_directory().map_err(failed)?;
-        let mut segment = Segment::new(id, name, file, (first, file_bytes, file_bytes));
-        for (first, count, offset) in survivors.records {
-            segment.note(first, count, offset);
-        }
-        Ok(Some(segment))
-    }
-}
-
-/// A segment of survivors in the making.
-struct Survivors {
-    id: SegmentId,
-    bytes: Vec<u8>,
-    sets: TargetSets,
-    next_set: u64,
-    /// First position, count and offset of each record of messages.
-    records: Vec<(u64, u32, u64)>,
-}
-
-impl Survivors {
-    fn new(id: SegmentId) -> Self {
-        let bytes = vec![0; SEGMENT_HEADER_BYTES];
-        Self { id, bytes, sets: TargetSets::default(), next_set: 1, records: Vec::new() }
-    }
-
-    fn first(&self) -> Option<u64> {
-        self.records.first().map(|(first, ..)| *first)
-    }
-
-    /// Takes what is live in a segment. The offset of what cannot be read is the error.
-    fn take(
-        &mut self,
-        source: &Segment,
-        bytes: &[u8],
-        is_live: impl Fn(&[QueueId], u64) -> bool,
-    ) -> Result<(), u64> {
-        let mut sets = TargetSets::default();
-        let end = usize::try_from(source.end).map_err(|_| source.end)?;
-        for found in scan::records(bytes.get(..end).ok_or(source.end)?, source.id) {
-            let (offset, record) = found?;
-            let readable = match record.kind {
-                Kind::Targets => target_set(record.body).map(|(number, queues)| {
-                    sets.add(number, queues.into());
-                }),
-                Kind::Publish => self.publish(&record, &sets, &is_live),
-                Kind::Transaction => parts(record.body).and_then(|parts| {
-                    let publishes = parts.iter().filter(|part| part.kind == Kind::Publish);
-                    publishes.map(|part| self.publish(part, &sets, &is_live)).collect()
-                }),
-                _ => Some(()),
-            };
-            readable.ok_or(offset as u64)?;
-        }
-        Ok(())
-    }
-
-    fn publish(
-        &mut self,
-        record: &Record<'_>,
-        sets: &TargetSets,
-        is_live: &impl Fn(&[QueueId], u64) -> bool,
-    ) -> Option<()> {
-        let publish = Publish::parse(record)?;
-        let queues = sets.resolve(publish.targets.clone())?;
-        let messages = publish.messages().filter(|(position, _)| is_live(&queues, *position));
-        let messages: Vec<_> = messages.collect();
-        for run in messages.chunk_by(|a, b| a.0 + 1 == b.0) {
-            let targets = self.targets(&queues);
-            let count = u32::try_from(run.len()).ok()?;
-            let flags = targets.flags() | if publish.published_at > 0 { FLAG_TIME } else { 0 };
-            let offset = self.bytes.len();
-            let at = (run[0].0, count);
-            record::append(&mut self.bytes, Kind::Publish, flags, at, |into| {
-                targets.put(into);
-                if publish.published_at > 0 {
-                    put_number(into, publish.published_at);
-                }
-                for (_, message) in run {
-                    put_number(into, message.len() as u64);
-                    into.extend_from_slice(message);
-                }
-            });
-            record::seal(&mut self.bytes[offset..], self.id);
-            self.records.push((run[0].0, count, offset as u64));
-        }
-        Some(())
-    }
-
-    fn targets<'a>(&mut self, queues: &'a Arc<[QueueId]>) -> Targets<'a> {
-        if queues.len() <= super::open::LISTED_MAX {
-            return Targets::Listed(queues);
-        }
-        if let Some(number) = self.sets.number(queues) {
-            return Targets::Set(number);
-        }
-        let number = self.next_set;
-        self.next_set += 1;
-        self.sets.add(number, queues.clone());
-        let offset = self.bytes.len();
-        record::append(&mut self.bytes, Kind::Targets, 0, (0, 0), |into| {
-            put_target_set(into, number, queues);
-        });
-        record::seal(&mut self.bytes[offset..], self.id);
-        Targets::Set(number)
+        self.drop_segments(&victims).map(|()| true)
     }
 }

@@ -2,18 +2,10 @@
 
 use super::body;
 use super::record::{self, HEADER_BYTES, Kind, Record};
-use super::segment::{SEGMENT_HEADER_BYTES, SegmentId};
+use super::segment::SegmentId;
 
-/// The records of a segment, each with its offset, up to and with the one that seals it. Where no
-/// record is the offset comes as an error, and the walk ends.
-pub(crate) fn records(
-    bytes: &[u8],
-    segment: SegmentId,
-) -> impl Iterator<Item = Result<(usize, Record<'_>), u64>> {
-    records_from(bytes, segment, SEGMENT_HEADER_BYTES)
-}
-
-/// [`records`] from an offset on.
+/// The records of a segment from an offset on, each with its own, up to and with the one that seals
+/// it. Where no record is the offset comes as an error, and the walk ends.
 pub(crate) fn records_from(
     bytes: &[u8],
     segment: SegmentId,

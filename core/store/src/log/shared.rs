@@ -16,8 +16,9 @@ pub(crate) struct Shared {
     open: Mutex<OpenBatch>,
     /// Something was appended, or the log is to stop.
     pub(crate) appended: Condvar,
-    /// The open batch was taken.
-    pub(crate) drained: Condvar,
+    /// The open batch is long: publishers are held off. Changed under its lock.
+    pub(crate) is_stalled: AtomicBool,
+    backlog_bytes_max: usize,
     /// Guards the table of segments. A leaf; never held during IO.
     segments: RwLock<Segments>,
     /// The last position that is as safe as the sync mode promises.
@@ -43,11 +44,17 @@ impl std::fmt::Debug for WeakEvents {
 }
 
 impl Shared {
-    pub(crate) fn new(segments: Segments, last: u64, codecs: Codecs) -> Self {
+    pub(crate) fn new(
+        segments: Segments,
+        last: u64,
+        codecs: Codecs,
+        backlog_bytes_max: usize,
+    ) -> Self {
         Self {
             open: Mutex::new(OpenBatch::new(last, codecs)),
             appended: Condvar::new(),
-            drained: Condvar::new(),
+            is_stalled: AtomicBool::new(false),
+            backlog_bytes_max,
             segments: RwLock::new(segments),
             durable: AtomicU64::new(last),
             written: Mutex::new(last),
@@ -60,6 +67,27 @@ impl Shared {
 
     pub(crate) fn open(&self) -> MutexGuard<'_, OpenBatch> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was appended to `open`, or it was taken. True when publishers need be held off no
+    /// more: [`Shared::tell_caught_up`] says so once no lock is held.
+    pub(crate) fn note_length(&self, open: &OpenBatch) -> bool {
+        let is_long = open.len() > self.backlog_bytes_max;
+        let was_long = self.is_stalled.load(Ordering::Relaxed);
+        if is_long == was_long {
+            return false;
+        }
+        self.is_stalled.store(is_long, Ordering::Release);
+        if is_long {
+            self.appended.notify_one();
+        }
+        was_long
+    }
+
+    pub(crate) fn tell_caught_up(&self) {
+        if let Some(events) = self.listener() {
+            events.caught_up();
+        }
     }
 
     pub(crate) fn segments(&self) -> RwLockReadGuard<'_, Segments> {
@@ -125,7 +153,6 @@ impl Shared {
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
         self.appended.notify_all();
-        self.drained.notify_all();
         self.readable.notify_all();
     }
 }

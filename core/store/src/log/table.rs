@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::segment::SegmentId;
 use crate::disk::DiskFile;
 
-/// One landmark for so many bytes of a segment: a search reads no more than this and a record.
-const LANDMARK_BYTES: u64 = 64 * 1024;
+/// One landmark for so many bytes of a segment: a search reads no more than this and a record. Of
+/// queues that take turns in the log every message is searched for.
+const LANDMARK_BYTES: u64 = 4 * 1024;
 
 /// One file of the log.
 #[derive(Clone, Debug)]
@@ -67,10 +68,31 @@ impl Segment {
         Some(self.landmarks.get(behind.checked_sub(1)?)?.1)
     }
 
+    /// About how many bytes of it are live.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let share =
+            u128::from(self.end) * u128::from(self.live) / u128::from(self.published.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
     /// Less than a third of it is live: what is may move.
     pub(crate) const fn is_sparse(&self) -> bool {
         self.live * 3 < self.published
     }
+}
+
+/// Where to search for a position.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) id: SegmentId,
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Where its last record ends.
+    pub(crate) end: u64,
+    /// The last position in it.
+    pub(crate) last: u64,
+    /// A record that begins here has it, or one behind. `None` when nothing here can.
+    pub(crate) offset: Option<u64>,
 }
 
 /// The segments of a log: the fresh ones in the order of the log, and those of survivors, whose
@@ -99,6 +121,18 @@ impl Segments {
             Some(at) => Some(&self.old[at]),
             None => self.fresh.get(self.fresh_at(position)?),
         }
+    }
+
+    /// Where to search for `position`, if it is live.
+    pub(crate) fn place(&self, position: u64) -> Option<Place> {
+        self.of(position).map(|segment| Place {
+            id: segment.id,
+            name: segment.name.clone(),
+            file: segment.file.clone(),
+            end: segment.end,
+            last: segment.last,
+            offset: segment.landmark(position),
+        })
     }
 
     /// As [`Segments::of`], and the last position up to which the answer is the same.

@@ -42,7 +42,9 @@ impl LogEvents for Listener {
         }
     }
 
-    fn stalled(&self, _: bool) {}
+    fn caught_up(&self) {}
+
+    fn full(&self, _: bool) {}
 
     fn fenced(&self) {}
 }
