@@ -15,6 +15,7 @@ mod dispatch;
 mod effective;
 mod effects;
 mod expiry;
+mod express;
 mod garbage;
 mod lane;
 mod mark;

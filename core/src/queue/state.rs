@@ -49,7 +49,7 @@ pub(crate) struct State {
     pub(super) served: Vec<u32>,
     /// Who waits for a single message to be read.
     getters: Vec<Waker>,
-    next_arrival: u64,
+    pub(super) next_arrival: u64,
     /// Time or a limit may have something to say; asked after the next dispatch.
     pub(super) needs_care: bool,
     /// Messages that left without being accepted, until the next dispatch is done.
@@ -77,12 +77,6 @@ pub(crate) struct State {
     /// A consumer was attached once (auto-delete).
     pub(crate) had_consumer: bool,
 }
-
-/// Messages at QoS 0 that wait for one client's socket. A burst of 10,000 fits.
-const EXPRESS_MAX: usize = 16 * 1024;
-
-/// Bytes of their bodies; one message goes beyond.
-const EXPRESS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A message that the log has from an earlier run, as far as that is known without reading it.
 #[derive(Clone, Copy, Debug)]
@@ -249,30 +243,6 @@ impl State {
             ..Entry::hole(arrival)
         };
         self.ready.push(entry, expires_at, true);
-    }
-
-    /// Appends a message that goes out at QoS 0 to a session's queue. It is dropped, and counted,
-    /// when nobody is there to take it or too many wait. False when the queue is deleted.
-    pub(crate) fn push_express(
-        &mut self,
-        message: &Message,
-        retained: bool,
-        effects: &mut Effects,
-    ) -> bool {
-        if self.deleted {
-            return false;
-        }
-        let is_full = self.express.len() >= EXPRESS_MAX || self.express_bytes >= EXPRESS_BYTES_MAX;
-        if self.order.is_empty() || is_full {
-            effects.counters.of(Protocol::Mqtt).dropped += 1;
-            return true;
-        }
-        let arrival = self.next_arrival;
-        self.next_arrival += 1;
-        let (message, bytes) = (Some(message.clone()), message.body_bytes());
-        self.express_bytes += u64::from(bytes);
-        self.express.push_back(Entry { message, bytes, retained, ..Entry::hole(arrival) });
-        true
     }
 
     /// Settles one delivery. Stale ones do nothing. The caller dispatches afterwards.

@@ -164,6 +164,12 @@ impl Connection {
         match &mut self.state {
             State::AwaitConnect => self.on_connect(header, packet),
             State::Open(open) => {
+                let is_publish = header.kind() == kind::PUBLISH;
+                if is_publish && batch.alarms().any() && open.waits_for_calm() {
+                    // Not taken: it comes again.
+                    self.request = Some((Some(open.handle()), Request::AwaitCalm));
+                    return Ok(0);
+                }
                 open.on_packet(header, packet, batch, &mut self.output)?;
                 if open.is_waiting() {
                     self.request = open.take_request();

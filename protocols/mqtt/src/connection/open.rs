@@ -62,6 +62,8 @@ pub(super) struct Open {
     fetching: Option<Audience>,
     /// Retained messages to be fetched after those.
     unfetched: VecDeque<(Audience, Box<RetainedRest>)>,
+    /// It publishes again once nothing is short any more.
+    awaits_calm: bool,
     /// The session's queue is gone. The next event says why if another connection took over.
     is_cancelled: bool,
 }
@@ -86,6 +88,7 @@ impl Open {
             held: Vec::new(),
             fetching: None,
             unfetched: VecDeque::new(),
+            awaits_calm: false,
             is_cancelled: false,
             entered,
         }
@@ -100,7 +103,18 @@ impl Open {
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
-        self.subscribing.is_waiting() || self.fetching.is_some() || self.proving.is_waiting()
+        self.subscribing.is_waiting()
+            || self.fetching.is_some()
+            || self.proving.is_waiting()
+            || self.awaits_calm
+    }
+
+    /// Whether a publish waits for the end of an alarm. Of a client that holds deliveries it is
+    /// refused instead: their acknowledgements are behind it.
+    #[cold]
+    pub(super) fn waits_for_calm(&mut self) -> bool {
+        self.awaits_calm = !self.outgoing.holds_deliveries();
+        self.awaits_calm
     }
 
     pub(super) const fn heard(&mut self, now: Instant) {
@@ -265,7 +279,7 @@ impl Open {
             Event::SessionEnded { because, .. } | Event::Closed { because } => {
                 return Err(End::Refused(because));
             }
-            // Nothing is published as mandatory, and nobody asked for the end of an alarm.
+            // Nothing is published as mandatory, and the end of an alarm answers a request.
             Event::Returned { .. } | Event::Calm => {}
         }
         Ok(())
@@ -277,7 +291,7 @@ impl Open {
         self.outgoing.on_delivery(delivery, matched, &mut self.entered.session, batch, out);
     }
 
-    /// The broker answered a SUBSCRIBE or an UNSUBSCRIBE.
+    /// The broker answered a SUBSCRIBE or an UNSUBSCRIBE, or nothing is short any more.
     pub(super) fn on_answer(
         &mut self,
         answer: Answer,
@@ -285,6 +299,9 @@ impl Open {
         out: &mut Transmit,
     ) -> Result<(), End> {
         self.heard_at = batch.now();
+        if std::mem::take(&mut self.awaits_calm) {
+            return Ok(());
+        }
         if self.proving.is_waiting() {
             return self.proving.on_answer(answer, self.entered.link.user(), out);
         }

@@ -68,6 +68,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether the client has yet to acknowledge something.
+    pub(super) const fn holds_deliveries(&self) -> bool {
+        self.slots.are_taken()
+    }
+
     /// Sends a delivery as its subscriptions ask. What none of them wants any more, and what the
     /// client cannot take [MQTT-3.1.2-25], is settled as if it had been sent.
     pub(super) fn on_delivery(

@@ -76,6 +76,11 @@ impl Slots {
         Some(packet_id)
     }
 
+    /// Whether anything is under way.
+    pub(super) const fn are_taken(&self) -> bool {
+        self.unsettled > 0
+    }
+
     /// What is under way under an identifier.
     pub(super) fn at(&mut self, packet_id: u16) -> Option<Sent> {
         self.at_mut(packet_id).copied()

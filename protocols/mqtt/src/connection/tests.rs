@@ -2,6 +2,7 @@
 //! may not depend on how TCP cuts the stream. The statements that a case proves stand in its rule,
 //! with the version's number in front where both versions use the same id.
 
+mod alarms;
 mod conformance;
 mod crash;
 mod delivery;
