@@ -10,6 +10,7 @@ mod events;
 mod own;
 mod paging;
 mod policies;
+mod restoring;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -24,7 +25,7 @@ use crate::batch::Scratch;
 use crate::catalogue::{Catalogue, Change, Planned};
 use crate::counters::{Counts, Deaths, SharedCounters};
 use crate::hash::NameMap;
-use crate::log::{EphemeralLog, Log, LogEvents, Publish, Settled, StepLog};
+use crate::log::{EphemeralLog, Log, LogEvents, Publish, StepLog};
 use crate::loss::{Loss, SharedLosses};
 use crate::memory::Memory;
 use crate::pause::Pause;
@@ -236,38 +237,6 @@ impl Broker {
             vhost.propose(Some(Change::PutVhost(name.to_owned(), id)));
         }
         vhosts.insert(name.into(), vhost);
-    }
-
-    /// Whether everything that an earlier run left is back in its place: retained messages are read
-    /// after the start. Nobody is served before.
-    #[must_use]
-    pub fn is_restored(&self) -> bool {
-        self.restoring.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// A read of retained messages is done.
-    fn restore_retained(&self, queue: QueueId, messages: &[(Position, Message)]) {
-        let gone: Vec<_> = {
-            // Held up to the end: who finds the list empty finds all of them in their place.
-            let mut restoring = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((vhost, reads)) = restoring.get_mut(&queue) else { return };
-            let gone = {
-                let mut retained = vhost.retained();
-                let gone = messages.iter().filter_map(|(position, message)| {
-                    let first = retained.restore(message, *position, self.now())?;
-                    Some(Settled { queue, first, count: 1 })
-                });
-                gone.collect()
-            };
-            *reads -= 1;
-            if *reads == 0 {
-                restoring.remove(&queue);
-            }
-            gone
-        };
-        if !gone.is_empty() {
-            self.log.release(&gone);
-        }
     }
 
     /// Whether there is such a vhost.
@@ -607,24 +576,6 @@ impl Broker {
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(session.clone());
             // What became durable before it was listed is known now.
             self.decide(session, events, effects);
-        }
-    }
-
-    /// Wakes `waker` once the log is durable up to `position`. The caller looks again afterwards.
-    pub(crate) fn wake_when_durable(&self, position: u64, waker: &Waker) {
-        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        if !commits.iter().any(|(known, other)| *known == position && other.will_wake(waker)) {
-            commits.push((position, waker.clone()));
-        }
-    }
-
-    fn wake_commits(&self, durable: u64) {
-        let due: Vec<_> = {
-            let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-            commits.extract_if(.., |(position, _)| *position <= durable).collect()
-        };
-        for (_, waker) in due {
-            waker.wake();
         }
     }
 

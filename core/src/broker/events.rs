@@ -1,11 +1,32 @@
 //! What the log tells the broker, on the log's own threads.
 
 use std::sync::PoisonError;
+use std::task::Waker;
 
 use super::Broker;
 use crate::alarm::LOG;
 use crate::log::{LogEvents, Position};
 use crate::{Message, QueueId};
+
+impl Broker {
+    /// Wakes `waker` once the log is durable up to `position`. The caller looks again afterwards.
+    pub(crate) fn wake_when_durable(&self, position: u64, waker: &Waker) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !commits.iter().any(|(known, other)| *known == position && other.will_wake(waker)) {
+            commits.push((position, waker.clone()));
+        }
+    }
+
+    fn wake_commits(&self, durable: u64) {
+        let due: Vec<_> = {
+            let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+            commits.extract_if(.., |(position, _)| *position <= durable).collect()
+        };
+        for (_, waker) in due {
+            waker.wake();
+        }
+    }
+}
 
 impl LogEvents for Broker {
     fn durable(&self, through: u64) {

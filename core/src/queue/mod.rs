@@ -17,6 +17,7 @@ mod effects;
 mod expiry;
 mod express;
 mod garbage;
+mod get;
 mod lane;
 mod mark;
 mod pager;
