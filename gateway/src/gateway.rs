@@ -269,14 +269,18 @@ async fn keep_time(shared: Arc<Shared>, mut memory: MemoryWatch) {
     }
 }
 
-async fn keep_publishing(telemetry: Arc<Telemetry>, storage: Option<Arc<Storage>>) {
+async fn keep_publishing(
+    telemetry: Arc<Telemetry>,
+    shared: Arc<Shared>,
+    storage: Option<Arc<Storage>>,
+) {
     let mut seconds = interval(PUBLISH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         seconds.tick().await;
         telemetry.publish();
         if let Some(storage) = &storage {
-            storage.watch();
+            storage.watch(&shared.broker);
         }
     }
 }

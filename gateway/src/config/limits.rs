@@ -1,6 +1,7 @@
 //! `[limits]`: everything that would otherwise grow until something breaks.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -93,11 +94,6 @@ impl TryFrom<RawLimits> for Limits {
     type Error = Invalid;
 
     fn try_from(raw: RawLimits) -> Result<Self, Invalid> {
-        let within = |key: &str, value: u32, range: std::ops::RangeInclusive<u32>, rule: &str| {
-            let invalid = || Invalid::new(format!("limits.{key}"), value, rule);
-            if range.contains(&value) { Ok(value) } else { Err(invalid()) }
-        };
-        let from = |min: u32| min..=u32::MAX;
         let connections_max = NonZeroU32::new(raw.connections_max)
             .ok_or_else(|| Invalid::new("limits.connections_max", 0, "must be at least 1"))?;
         let memory = MemoryLimit::parse(&raw.memory).ok_or_else(|| {
@@ -109,40 +105,6 @@ impl TryFrom<RawLimits> for Limits {
         let message_rule = "must be 1024 to 268435455 (MQTT's largest packet)";
         let handshake_ms =
             within("handshake_timeout_ms", raw.handshake_timeout_ms, from(1), ABOVE_0)?;
-        let core = trivium_core::Limits {
-            outbox_bytes_max: bytes(within(
-                "outbox_bytes_max",
-                raw.outbox_bytes_max,
-                from(4096),
-                FLOOR,
-            )?),
-            fire_and_forget_bytes_max: bytes(within(
-                "fire_and_forget_bytes_max",
-                raw.fire_and_forget_bytes_max,
-                from(4096),
-                FLOOR,
-            )?),
-            unsettled_per_session_max: within(
-                "unsettled_per_session_max",
-                raw.unsettled_per_session_max,
-                from(1),
-                ABOVE_0,
-            )?,
-            window_messages_max: bytes(within(
-                "window_messages_max",
-                raw.window_messages_max,
-                from(1),
-                ABOVE_0,
-            )?),
-            private_queue_bytes_max: bytes(within(
-                "private_queue_bytes_max",
-                raw.private_queue_bytes_max,
-                from(4096),
-                FLOOR,
-            )?),
-            consumer_timeout_ms: Some(raw.consumer_timeout_ms.into()).filter(|millis| *millis > 0),
-            ..trivium_core::Limits::default()
-        };
         Ok(Self {
             connections_max,
             frame_bytes_max: within(
@@ -162,9 +124,56 @@ impl TryFrom<RawLimits> for Limits {
             shutdown_timeout: Duration::from_millis(raw.shutdown_timeout_ms.into()),
             memory,
             threads_max: bytes(within("threads_max", raw.threads_max, from(1), ABOVE_0)?),
-            core,
+            core: core(&raw)?,
         })
     }
+}
+
+/// What the core bounds.
+fn core(raw: &RawLimits) -> Result<trivium_core::Limits, Invalid> {
+    Ok(trivium_core::Limits {
+        outbox_bytes_max: bytes(within(
+            "outbox_bytes_max",
+            raw.outbox_bytes_max,
+            from(4096),
+            FLOOR,
+        )?),
+        fire_and_forget_bytes_max: bytes(within(
+            "fire_and_forget_bytes_max",
+            raw.fire_and_forget_bytes_max,
+            from(4096),
+            FLOOR,
+        )?),
+        unsettled_per_session_max: within(
+            "unsettled_per_session_max",
+            raw.unsettled_per_session_max,
+            from(1),
+            ABOVE_0,
+        )?,
+        window_messages_max: bytes(within(
+            "window_messages_max",
+            raw.window_messages_max,
+            from(1),
+            ABOVE_0,
+        )?),
+        private_queue_bytes_max: bytes(within(
+            "private_queue_bytes_max",
+            raw.private_queue_bytes_max,
+            from(4096),
+            FLOOR,
+        )?),
+        consumer_timeout_ms: Some(raw.consumer_timeout_ms.into()).filter(|millis| *millis > 0),
+        ..trivium_core::Limits::default()
+    })
+}
+
+fn within(key: &str, value: u32, range: RangeInclusive<u32>, rule: &str) -> Result<u32, Invalid> {
+    let invalid = || Invalid::new(format!("limits.{key}"), value, rule);
+    if range.contains(&value) { Ok(value) } else { Err(invalid()) }
+}
+
+const fn from(min: u32) -> RangeInclusive<u32> {
+    min..=u32::MAX
 }
 
 const ABOVE_0: &str = "must be at least 1";
