@@ -16,18 +16,22 @@
 //! Every trace runs three times: over the real core without a socket, on the log that makes
 //! nothing durable before `! durable`, whole and byte by byte (`sans_io.rs`); and over TCP against
 //! a gateway (`tcp.rs`), where time and durability are real: `! durable` is skipped, and what comes
-//! before it may come together with what follows.
+//! before it may come together with what follows. Those of STOMP and AMQP run over WebSocket, too
+//! (`websocket.rs`).
 //!
 //! What RabbitMQ answers to the same octets is recorded, and compared (`oracle.rs`).
 
 mod assembler;
 mod coverage;
+mod header_order;
 mod oracle;
 mod pattern;
 mod sans_io;
+mod stomp_coverage;
 mod tcp;
 mod text;
 mod trace;
+mod websocket;
 
 use std::path::Path;
 
@@ -72,7 +76,16 @@ fn traces_without_a_socket_byte_by_byte() {
 
 #[test]
 fn traces_over_tcp() {
-    run_all(tcp::run);
+    run_all(|trace| tcp::run(trace, tcp::Carrier::Tcp));
+}
+
+/// MQTT's clients say who they are as they like over TCP, and must say it over WebSocket.
+#[test]
+fn traces_over_websocket() {
+    run_all(|trace| match trace.name.split_once('/') {
+        Some(("stomp" | "amqp", _)) => tcp::run(trace, tcp::Carrier::WebSocket),
+        _ => Ok(()),
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A trace over TCP, against a gateway of its own inside this process.
+//! A trace over TCP or WebSocket, against a gateway of its own inside this process.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -11,21 +11,35 @@ use trivium_core::Protocol;
 
 use crate::pattern::{Names, Pattern, Verdict, show};
 use crate::trace::{Move, Trace, What, Who};
+use crate::websocket;
+
+/// What carries the octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tcp,
+    /// The HTTP listener's `/ws`.
+    WebSocket,
+}
+
+enum Wire {
+    Tcp(TcpStream),
+    WebSocket(Box<websocket::Client>),
+}
 
 /// How long anything may take; only a failing trace waits that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long silence is listened to at the end of a trace.
 const SILENCE: Duration = Duration::from_millis(20);
 
 /// One client's socket, and what came before it was asked for.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    wire: Wire,
     pub(crate) read: Vec<u8>,
 }
 
 /// Runs `trace`, unless time passes in it that nobody waits for.
-pub(crate) fn run(trace: &Trace) -> Result<(), String> {
+pub(crate) fn run(trace: &Trace, carrier: Carrier) -> Result<(), String> {
     if trace.has_ticks() {
         return Ok(());
     }
@@ -34,17 +48,20 @@ pub(crate) fn run(trace: &Trace) -> Result<(), String> {
     let (name, password) = ("limited".to_owned(), "limited".to_owned());
     configuration.users.push(RawUser { name, password, vhosts: Some(Vec::new()) });
     let running = runtime.block_on(trivium_tests::start_with(configuration));
-    let addresses: Vec<_> = Protocol::ALL
-        .iter()
-        .map(|protocol| running.address(protocol.name()).expect("every listener is on"))
-        .collect();
+    let address = |protocol: Protocol| {
+        let name = if carrier == Carrier::Tcp { protocol.name() } else { "http" };
+        running.address(name).expect("every listener is on")
+    };
     let mut sockets: BTreeMap<&Who, Socket> = BTreeMap::new();
     let mut names = Names::new();
     for step in &trace.steps {
         let played = match (&step.client, &step.what) {
             (Some(who), what) => {
                 if !sockets.contains_key(who) {
-                    let socket = Socket::connect(addresses[who.protocol.index()])?;
+                    let socket = match carrier {
+                        Carrier::Tcp => Socket::connect(address(who.protocol))?,
+                        Carrier::WebSocket => Socket::upgrade(address(who.protocol), who.protocol)?,
+                    };
                     sockets.insert(who, socket);
                 }
                 sockets.get_mut(who).map_or(Ok(()), |socket| socket.play(what, &mut names))
@@ -80,15 +97,28 @@ pub(crate) fn run(trace: &Trace) -> Result<(), String> {
 impl Socket {
     pub(crate) fn connect(address: SocketAddr) -> Result<Self, String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-        Ok(Self { stream, read: Vec::new() })
+        Ok(Self { wire: Wire::Tcp(stream), read: Vec::new() })
+    }
+
+    fn upgrade(address: SocketAddr, protocol: Protocol) -> Result<Self, String> {
+        let client = websocket::Client::connect(address, protocol)?;
+        Ok(Self { wire: Wire::WebSocket(Box::new(client)), read: Vec::new() })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.stream.write_all(bytes).map_err(|error| error.to_string())
+        match &mut self.wire {
+            Wire::Tcp(stream) => stream.write_all(bytes).map_err(|error| error.to_string()),
+            Wire::WebSocket(client) => client.send(bytes),
+        }
     }
 
     pub(crate) fn disconnect(&self) -> Result<(), String> {
-        self.stream.shutdown(std::net::Shutdown::Both).map_err(|error| error.to_string())
+        match &self.wire {
+            Wire::Tcp(stream) => {
+                stream.shutdown(std::net::Shutdown::Both).map_err(|error| error.to_string())
+            }
+            Wire::WebSocket(client) => client.disconnect(),
+        }
     }
 
     fn play(&mut self, what: &What, names: &mut Names) -> Result<(), String> {
@@ -123,9 +153,13 @@ impl Socket {
     }
 
     pub(crate) fn fill(&mut self, patience: Duration) -> Result<Filled, String> {
-        self.stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
+        let stream = match &mut self.wire {
+            Wire::Tcp(stream) => stream,
+            Wire::WebSocket(client) => return client.fill(&mut self.read, patience),
+        };
+        stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
         let mut buffer = [0; 4096];
-        match self.stream.read(&mut buffer) {
+        match stream.read(&mut buffer) {
             Ok(0) => Ok(Filled::End),
             Ok(length) => {
                 self.read.extend_from_slice(&buffer[..length]);
