@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 /// How long anything may take; only a failing test waits that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary beside the tests that run: `cargo test` builds it with them. When only these tests
 /// are built it may be missing or old; then it is built here.
@@ -71,6 +71,21 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command
     command
 }
 
+/// [`command`], with the calls that `options` select traced into `trace` by `strace`. The process is
+/// still our own child: its tracer is not.
+pub(crate) fn traced(
+    strace: &Path,
+    options: &[&str],
+    trace: &Path,
+    binary_of: Option<&Path>,
+) -> Command {
+    let mut command = Command::new(strace);
+    command.args(["-D", "-f"]).args(options).arg("-o").arg(trace);
+    command.arg(binary_of.unwrap_or_else(|| binary())).args(FREE_PORTS);
+    command.env_clear();
+    command
+}
+
 /// Runs it to its end, which must come by itself.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = command(arguments, variables);
@@ -113,7 +128,11 @@ pub(crate) const FREE_PORTS: &[&str] = &[
 impl Program {
     /// Starts it with a log in JSON and waits until it is ready.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = command(arguments, variables);
+        Self::spawn(command(arguments, variables))
+    }
+
+    /// The same, with a command that is ready but for the format of its log.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .arg("--log-format=json")
             .stdin(Stdio::null())
