@@ -25,8 +25,7 @@ pub(crate) fn records_from(
 
 /// The offset of the first record behind `from` that was written whole.
 pub(crate) fn next_whole(bytes: &[u8], segment: SegmentId, from: usize) -> Option<usize> {
-    let candidates = (from + HEADER_BYTES..bytes.len()).step_by(8);
-    candidates.into_iter().find(|at| record::parse(&bytes[*at..], segment).is_some())
+    places(bytes, from + HEADER_BYTES).find(|at| record::parse(&bytes[*at..], segment).is_some())
 }
 
 /// Whether a record behind `from` says that the log was durable beyond `from`: then what is missing
@@ -38,8 +37,23 @@ pub(crate) fn was_durable(bytes: &[u8], segment: SegmentId, from: usize) -> bool
         let (record, _) = record::parse(rest, segment)?;
         body::commit(record.body).filter(|_| record.kind == Kind::Commit)
     };
-    (from + 8..bytes.len())
-        .step_by(8)
+    places(bytes, from + 8)
         .filter_map(claims)
         .any(|durable| durable > (segment.number, from as u64))
+}
+
+/// Every place from `first` on where a record may begin. Most of a segment that is not full is zeros,
+/// in which none does: they are passed over in blocks, which a start feels.
+fn places(bytes: &[u8], first: usize) -> impl Iterator<Item = usize> {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let mut at = first;
+    std::iter::from_fn(move || {
+        // A header that begins in the last bytes of a block may go on behind it.
+        while bytes.get(at..at + ZEROS.len()).is_some_and(|block| *block == ZEROS) {
+            at += ZEROS.len() - HEADER_BYTES;
+        }
+        let place = at;
+        at += 8;
+        (place < bytes.len()).then_some(place)
+    })
 }
