@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
-use super::memory::{self, MemoryLimit};
+use super::memory::MemoryLimit;
 
 /// `[limits]` as written. The reasons for the values stand in the reference configuration.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -96,9 +96,7 @@ impl TryFrom<RawLimits> for Limits {
     fn try_from(raw: RawLimits) -> Result<Self, Invalid> {
         let connections_max = NonZeroU32::new(raw.connections_max)
             .ok_or_else(|| Invalid::new("limits.connections_max", 0, "must be at least 1"))?;
-        let memory = MemoryLimit::parse(&raw.memory).ok_or_else(|| {
-            Invalid::new("limits.memory", format_args!("{:?}", raw.memory), memory::RULE)
-        })?;
+        let memory = MemoryLimit::check(&raw.memory)?;
         let frame_rule = "must be at least 4096 (AMQP 0-9-1, frame-min-size)";
         let channels_max =
             within("channels_max", raw.channels_max, 1..=65_535, "must be 1 to 65535")?;

@@ -1,5 +1,7 @@
 //! `limits.memory`: how much the broker may take, absolutely or as a share of what there is.
 
+use super::Invalid;
+
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimit {
@@ -13,7 +15,7 @@ pub enum MemoryLimit {
 const BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// What `limits.memory` must be.
-pub(super) const RULE: &str =
+const RULE: &str =
     "must be a share such as \"60%\", or at least \"32MiB\" (units: KiB, MiB, GiB, KB, MB, GB)";
 
 const UNITS: [(&str, u64); 7] = [
@@ -27,8 +29,13 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl MemoryLimit {
-    /// Reads what was written; `None` when it breaks [`RULE`].
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads what was written.
+    pub(super) fn check(text: &str) -> Result<Self, Invalid> {
+        let invalid = || Invalid::new("limits.memory", format_args!("{text:?}"), RULE);
+        Self::parse(text).ok_or_else(invalid)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(percent) = text.strip_suffix('%') {
             let percent = percent.trim().parse().ok()?;
