@@ -44,8 +44,8 @@ struct Channel {
     held: Vec<u64>,
     /// Whether each `basic.get` under way is settled by being answered.
     gets: VecDeque<bool>,
-    /// Everything outstanding is being settled by a tag of 0: of what comes until that is answered
-    /// nobody knows whether it is.
+    /// Everything outstanding is being settled: of what comes until recover-ok nobody knows whether
+    /// it is.
     settles_all: bool,
     consumers: Vec<String>,
     published: u64,
@@ -222,16 +222,18 @@ impl Amqp {
         };
     }
 
-    /// `basic.recover`, or a tag of 0: everything that is outstanding.
+    /// A tag of 0 or `basic.recover`: everything that is outstanding. Only the latter is answered,
+    /// so it always ends it: what is heard before that answer may have been settled on the way.
     fn settle_all(&mut self, number: u16, random: &mut Random, said: &mut String) {
         let channel = self.channel(number);
         channel.unsettled.clear();
         channel.settles_all = true;
         match random.below(3) {
-            0 => write!(said, "method:{number}[ basic.recover 01 ] ").ok(),
-            1 => write!(said, "method:{number}[ basic.ack u64:0 01 ] ").ok(),
-            _ => write!(said, "method:{number}[ basic.nack u64:0 03 ] ").ok(),
-        };
+            0 => drop(write!(said, "method:{number}[ basic.ack u64:0 01 ] ")),
+            1 => drop(write!(said, "method:{number}[ basic.nack u64:0 03 ] ")),
+            _ => {}
+        }
+        write!(said, "method:{number}[ basic.recover 01 ] ").ok();
     }
 
     fn consume(&mut self, number: u16, random: &mut Random, said: &mut String) {
@@ -362,6 +364,7 @@ impl Amqp {
                 channel.gets.pop_front().ok_or("a get-empty that nobody asked for")?;
             }
             [0, 60, 0, 80, ..] => channel.on_confirmed(tag(rest), rest.get(8) == Some(&1))?,
+            [0, 60, 0, 111, ..] => channel.settles_all = false,
             [0, 60, 0, 120, ..] => channel.refused.push(tag(rest)),
             _ => {}
         }
@@ -418,18 +421,12 @@ impl Channel {
 
 impl Speaker for Amqp {
     fn say(&mut self, random: &mut Random) -> Vec<u8> {
-        for channel in &mut self.channels {
-            channel.settles_all = false;
-        }
         let mut said = std::mem::take(&mut self.owed);
         if self.is_open {
             for _ in 0..random.between(1, 10) {
                 if self.operations > 0 && self.is_open {
                     self.operations -= 1;
                     self.operate(random, &mut said);
-                }
-                if self.channels.iter().any(|channel| channel.settles_all) {
-                    break;
                 }
             }
         } else {
