@@ -44,9 +44,9 @@ struct Channel {
     held: Vec<u64>,
     /// Whether each `basic.get` under way is settled by being answered.
     gets: VecDeque<bool>,
-    /// Everything outstanding is being settled: of what comes until recover-ok nobody knows whether
-    /// it is.
-    settles_all: bool,
+    /// How many recover-ok are awaited: of what comes until the last one nobody knows whether it is
+    /// outstanding.
+    recovers: u32,
     consumers: Vec<String>,
     published: u64,
     /// Publishes that were confirmed, and those above it that were refused.
@@ -227,7 +227,7 @@ impl Amqp {
     fn settle_all(&mut self, number: u16, random: &mut Random, said: &mut String) {
         let channel = self.channel(number);
         channel.unsettled.clear();
-        channel.settles_all = true;
+        channel.recovers += 1;
         match random.below(3) {
             0 => drop(write!(said, "method:{number}[ basic.ack u64:0 01 ] ")),
             1 => drop(write!(said, "method:{number}[ basic.nack u64:0 03 ] ")),
@@ -364,7 +364,7 @@ impl Amqp {
                 channel.gets.pop_front().ok_or("a get-empty that nobody asked for")?;
             }
             [0, 60, 0, 80, ..] => channel.on_confirmed(tag(rest), rest.get(8) == Some(&1))?,
-            [0, 60, 0, 111, ..] => channel.settles_all = false,
+            [0, 60, 0, 111, ..] => channel.recovers = channel.recovers.saturating_sub(1),
             [0, 60, 0, 120, ..] => channel.refused.push(tag(rest)),
             _ => {}
         }
@@ -378,7 +378,7 @@ impl Channel {
             return Err(format!("delivery {tag} follows {}", self.delivered));
         }
         self.delivered = tag;
-        if !no_ack && !self.settles_all {
+        if !no_ack && self.recovers == 0 {
             self.unsettled.push(tag);
         }
         Ok(())
